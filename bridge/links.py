@@ -1,0 +1,114 @@
+"""What an air server serves: a link as the bridge sees it, and the factory of the real ones."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import BridgeError, ConfigRefused
+
+__all__ = ["AirLink", "AirResult", "LinkFactory", "one_sentence", "phy_link_factory"]
+
+
+class AirResult(Protocol):
+    """What a link returns: estimates float64 [B, n], lost bool [B], diagnostics of float64 [B] each."""
+
+    @property
+    def estimates(self) -> npt.NDArray[np.float64]: ...  # noqa: D102
+
+    @property
+    def lost(self) -> npt.NDArray[np.bool_]: ...  # noqa: D102
+
+    @property
+    def diagnostics(self) -> Mapping[str, npt.NDArray[np.float64]]: ...  # noqa: D102
+
+
+class AirLink(Protocol):
+    """A pure function of its configuration, seed and request: asked twice, it answers the same bits."""
+
+    @property
+    def description(self) -> Mapping[str, int | float | str]: ...  # noqa: D102
+
+    def aggregate(
+        self,
+        rounds: npt.NDArray[np.int64],
+        payloads: npt.NDArray[np.float64],
+        present: npt.NDArray[np.bool_] | None = None,
+        /,
+    ) -> AirResult:
+        """Send payloads [B, K, n] of the given rounds [B] over the air, the absent devices silent."""
+        ...
+
+
+LinkFactory = Callable[[dict[str, Any], int], AirLink]
+
+
+def phy_link_factory(parts: Iterable[str] = ()) -> LinkFactory:
+    """Import the physical layer and return the factory of its links; the import takes seconds.
+
+    A configuration can name a class to load, as `module:Class`. Whoever can reach the server could then make
+    it import and run any class on its path, so only the names in `parts` are loaded.
+
+    Raises:
+        BridgeError: the physical layer is not installed.
+    """
+    try:
+        import pydantic
+
+        from phy.config import LinkConfig
+        from phy.errors import PhyError
+        from phy.link import Link
+    except ImportError as error:
+        raise BridgeError(
+            f"the physical layer cannot be imported ({one_sentence(error)}); install it with `pip install 'pairzero[phy]'`"
+        ) from error
+    allowed = frozenset(parts)
+    # The default link brings in Sionna, which takes seconds: now, not while the first client waits. A server
+    # without Sionna can still serve links that do not use it.
+    with contextlib.suppress(ImportError, PhyError):
+        Link(LinkConfig.model_validate({}), 0)
+
+    def make(config: dict[str, Any], seed: int) -> AirLink:
+        for text in _texts(config):
+            if ":" in text and text not in allowed:
+                raise ConfigRefused(
+                    f"the server loads no class called {text[:80]!r} for its clients; start it with --allow-part {text[:80]}"
+                )
+        try:
+            link: AirLink = Link(LinkConfig.model_validate(config), seed)
+        except pydantic.ValidationError as error:
+            raise ConfigRefused(_validation_sentence(error.errors(include_url=False))) from None
+        except PhyError as error:
+            raise ConfigRefused(one_sentence(error)) from None
+        return link
+
+    return make
+
+
+def one_sentence(error: BaseException) -> str:
+    """Return the first line of an error's text, cut to 500 characters; its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip()[:500] if lines else type(error).__name__
+
+
+def _validation_sentence(errors: Iterable[Any]) -> str:
+    faults = []
+    for fault in errors:
+        where = ".".join(str(step) for step in fault["loc"]) or "link"
+        faults.append(f"{where}: {fault['msg']}")
+    return one_sentence(ValueError("the link configuration is refused: " + "; ".join(faults[:5])))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)

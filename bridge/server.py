@@ -1,0 +1,351 @@
+"""The air server: one ROUTER, many clients, a link for each session."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import zmq
+
+from bridge.endpoints import Endpoint, check_bind, clear_ipc_path, parse_endpoint
+from bridge.errors import BridgeError, ConfigRefused, EndpointError, FrameError
+from bridge.frames import FrameCodec, max_message_bytes
+from bridge.keys import ServerKeys, start_authenticator
+from bridge.links import LinkFactory, one_sentence, phy_link_factory
+from bridge.messages import (
+    AggregateRequest,
+    ErrorCode,
+    ErrorReply,
+    Hello,
+    Limits,
+    Message,
+    Ping,
+    Pong,
+    Result,
+    Welcome,
+)
+from bridge.sessions import SessionStore, plain_description
+
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
+
+__all__ = ["AirServer", "InprocAirServer", "check_libzmq"]
+
+# Messages that wait, per peer and direction. Memory is bounded by peers x this x the largest message.
+HIGH_WATER_MARK = 16
+HEARTBEAT_MS = 2_000
+HEARTBEAT_TIMEOUT_MS = 6_000
+# How long replies under way may take to leave when the server ends.
+LINGER_MS = 200
+# How long the loop sleeps when nothing comes: the longest that stop() has to wait.
+TICK_MS = 100
+
+_log = logging.getLogger("pairzero.bridge")
+
+
+def check_libzmq() -> None:
+    """Refuse a libzmq older than 4.3.3, which peers can crash or worse (CVE-2020-15166, CVE-2021-20236).
+
+    Raises:
+        BridgeError: it is older.
+    """
+    if zmq.zmq_version_info() < (4, 3, 3):
+        raise BridgeError(f"libzmq {zmq.zmq_version()} has known holes; install pyzmq 27 or newer, which brings 4.3.5")
+
+
+class AirServer:
+    """Serve links to any number of clients over `inproc://`, `ipc://` or `tcp://`.
+
+    `bind()` claims the address in the caller's thread, so that its errors are raised there; `serve()` answers
+    until `stop()`, which may be called from any thread or a signal handler. Messages are answered one by one,
+    in the order in which ZeroMQ's fair queue hands them over. No message, however malformed, ends the loop.
+
+    Args:
+        bind: the address; port 0 takes a free one. Addresses that other machines can reach need `keys`.
+        link_factory: makes a link of (configuration, seed); None: the physical layer's, imported by `bind()`.
+        limits: the largest request taken.
+        sessions: how many links stay open; the least recently used one is closed first.
+        parts: the classes (`module:Class`) that a configuration may have the physical layer load.
+        keys: demand CURVE keys and let in the clients on their allow-list only.
+        context: a ZeroMQ context to share, for `inproc://`.
+    """
+
+    def __init__(
+        self,
+        bind: str,
+        link_factory: LinkFactory | None = None,
+        *,
+        limits: Limits | None = None,
+        sessions: int = 32,
+        parts: Iterable[str] = (),
+        keys: ServerKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        check_libzmq()
+        self._wanted = check_bind(parse_endpoint(bind), secured=keys is not None)
+        if context is not None and keys is not None:
+            raise BridgeError("a server with keys has a context of its own; leave `context` out")
+        self._factory = link_factory
+        self._limits = limits if limits is not None else Limits()
+        self._capacity = sessions
+        self._parts = tuple(parts)
+        self._keys = keys
+        self._shared_context = context
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._authenticator: ThreadAuthenticator | None = None
+        self._endpoint = ""
+        self._inode = 0
+        self._stopping = threading.Event()
+        self._codec = FrameCodec(self._limits)
+        self._store: SessionStore | None = None
+        self._version = _version()
+        self.counters: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        self.bind()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def endpoint(self) -> str:
+        """The address as bound, with the port that port 0 became."""
+        if not self._endpoint:
+            raise BridgeError("the air server is not bound yet; call bind() first")
+        return self._endpoint
+
+    def bind(self) -> str:
+        """Make ready and claim the address; return it as bound.
+
+        Raises:
+            EndpointError: the address is in use or not this machine's.
+            BridgeError: the physical layer is not installed, or the server is bound already.
+        """
+        if self._socket is not None:
+            raise BridgeError(f"the air server is already bound to {self._endpoint}")
+        self._context = self._shared_context or zmq.Context()
+        try:
+            if self._keys is not None:
+                self._authenticator = start_authenticator(self._context, self._keys)
+            self._socket = self._bound_socket(self._context)
+            # After the claim: an address that is taken need not wait for the import.
+            self._store = SessionStore(self._factory or phy_link_factory(self._parts), self._capacity)
+        except BaseException:
+            self.close()
+            raise
+        return self._endpoint
+
+    def serve(self) -> None:
+        """Answer until `stop()`, then let go of the address."""
+        if self._socket is None:
+            self.bind()
+        router = self._socket
+        assert router is not None
+        try:
+            while not self._stopping.is_set():
+                self._take(router)
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Ask `serve()` to return, after the request in hand."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Let go of the address; from the thread that serves, or where none does."""
+        if self._socket is not None:
+            # Replies under way have a moment to leave; a peer that is gone must not hold the exit up.
+            self._socket.close(linger=LINGER_MS)
+            self._socket = None
+            self._remove_ipc_path()
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._authenticator = None
+        if self._context is not None and self._context is not self._shared_context:
+            self._context.term()
+        self._context = None
+
+    def _bound_socket(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+        router = context.socket(zmq.ROUTER)
+        try:
+            router.linger = LINGER_MS
+            router.rcvtimeo = TICK_MS
+            router.rcvhwm = HIGH_WATER_MARK
+            router.sndhwm = HIGH_WATER_MARK
+            router.maxmsgsize = max_message_bytes(self._limits)
+            router.router_mandatory = True  # a lost reply is then counted, not silently dropped
+            router.heartbeat_ivl = HEARTBEAT_MS
+            router.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+            router.handshake_ivl = 5_000
+            router.ipv6 = ":" in self._wanted.host
+            if self._keys is not None:
+                self._keys.apply(router)
+            self._claim(router, self._wanted)
+        except BaseException:
+            router.close(linger=0)
+            raise
+        return router
+
+    def _claim(self, router: zmq.Socket[bytes], wanted: Endpoint) -> None:
+        if wanted.transport == "ipc":
+            clear_ipc_path(wanted)
+        try:
+            router.bind(str(wanted))
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EADDRINUSE:
+                raise EndpointError(
+                    f"{wanted} is in use; stop the server that listens there or choose another, "
+                    "for instance tcp://127.0.0.1:0 for any free port"
+                ) from None
+            raise EndpointError(f"{wanted} cannot be bound: {error.strerror}; choose another address") from None
+        if wanted.transport == "ipc":
+            Path(wanted.name).chmod(0o600)
+            self._inode = Path(wanted.name).stat().st_ino
+        self._endpoint = str(wanted)
+        if wanted.transport == "tcp":
+            self._endpoint = router.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()  # type: ignore[union-attr]
+
+    def _remove_ipc_path(self) -> None:
+        """Remove the socket's file, which libzmq leaves behind, unless another server has taken its place."""
+        if self._wanted.transport == "ipc":
+            path = Path(self._wanted.name)
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino == self._inode:
+                    path.unlink()
+
+    def _take(self, router: zmq.Socket[bytes]) -> None:
+        try:
+            # Bounded by RCVTIMEO: faster than polling first, and poll can promise a message that then is
+            # none.
+            route, *parts = router.recv_multipart()
+        except zmq.Again:
+            return
+        self._answer(router, route, parts)
+
+    def _answer(self, router: zmq.Socket[bytes], route: bytes, parts: Sequence[bytes]) -> None:
+        self.counters["received"] += 1
+        try:
+            seq, message = self._codec.decode(parts)
+        except FrameError as error:
+            self.counters["bad_frames"] += 1
+            if error.seq is None:
+                self.counters["dropped"] += 1
+                return
+            code: ErrorCode = "too_large" if error.code == "too_large" else "bad_frame"
+            self._send(router, route, error.seq, ErrorReply(code=code, message=one_sentence(error)))
+            return
+        if isinstance(message, Welcome | Result | Pong | ErrorReply):
+            # Answering an answer could start an endless exchange.
+            self.counters["dropped"] += 1
+            return
+        self._send(router, route, seq, self._reply(message))
+
+    def _reply(self, message: Hello | AggregateRequest | Ping) -> Message:
+        assert self._store is not None
+        if isinstance(message, Ping):
+            return Pong()
+        try:
+            if isinstance(message, Hello):
+                session, link = self._store.open(message.config, message.seed)
+                return Welcome(
+                    session=session,
+                    description=plain_description(link.description),
+                    limits=self._limits,
+                    server=self._version,
+                )
+            found = self._store.get(message.session)
+            if found is None:
+                return ErrorReply(code="unknown_session", message="this session is not open; say HELLO again")
+            result = found.aggregate(message.rounds, message.payloads, message.present)
+            return Result(result.estimates, result.lost, result.diagnostics)
+        except ConfigRefused as error:
+            return ErrorReply(code="bad_config", message=one_sentence(error))
+        except Exception as error:  # whatever a link raises concerns its client, not the server
+            self.counters["link_errors"] += 1
+            _log.warning("a link failed: %s: %s", type(error).__name__, one_sentence(error))
+            return ErrorReply(code="internal", message=one_sentence(error))
+
+    def _send(self, router: zmq.Socket[bytes], route: bytes, seq: int, message: Message) -> None:
+        try:
+            parts = self._codec.encode(seq, message)
+        except Exception as error:  # the link returned something that the protocol has no room for
+            self.counters["link_errors"] += 1
+            sentence = f"the link's result cannot be sent: {one_sentence(error)}"
+            parts = self._codec.encode(seq, ErrorReply(code="internal", message=sentence[:1000]))
+            message = ErrorReply(code="internal", message="")
+        self.counters["errors" if isinstance(message, ErrorReply) else "replies"] += 1
+        try:
+            router.send_multipart([route, *parts], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            # EHOSTUNREACH: the client left. EAGAIN: it does not read. Either way it may ask again.
+            self.counters["unsent"] += 1
+            _log.info("a reply could not be delivered: %s", error.strerror)
+
+
+class InprocAirServer:
+    """An air server in a thread of this process, at `inproc://`: no second process, the same bits.
+
+    Clients must use its `context`; `AirClient(server.endpoint, ..., context=server.context)`. Python's one
+    interpreter lock is shared with the learner. Importing the physical layer imports `sionna.phy`, which
+    reseeds torch's global generator (on Sionna 2.2): harmless here, where every draw has a key of its own,
+    but not to code in the same process that draws from that generator.
+    """
+
+    def __init__(self, link_factory: LinkFactory | None = None, *, limits: Limits | None = None, sessions: int = 32) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._server = AirServer(
+            f"inproc://pairzero-{os.getpid()}-{id(self):x}",
+            link_factory,
+            limits=limits,
+            sessions=sessions,
+            parts=parts,
+            context=self.context,
+        )
+        self._thread = threading.Thread(target=self._server.serve, name="pairzero-air", daemon=True)
+
+    @property
+    def endpoint(self) -> str:
+        """The address, valid in `context` only."""
+        return self._server.endpoint
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What the server counted so far."""
+        return self._server.counters
+
+    def alive(self) -> bool:
+        """Whether the server's thread runs."""
+        return self._thread.is_alive()
+
+    def __enter__(self) -> Self:
+        self._server.bind()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the thread; close the clients first, or their next request finds nobody."""
+        self._server.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        # destroy rather than term: a client that was left open must not hold the exit up
+        self.context.destroy(linger=0)
+
+
+def _version() -> str:
+    try:
+        return f"pairzero {metadata.version('pairzero')}"
+    except metadata.PackageNotFoundError:
+        return "pairzero (from a checkout)"

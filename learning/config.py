@@ -1,0 +1,89 @@
+"""Configuration of the learning room: frozen, validated, unknown keys refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from learning.keys import MAX_SEED
+
+__all__ = ["FederationConfig", "ModelConfig", "TaskConfig", "ZerothOrderConfig"]
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FederationConfig(_Frozen):
+    """Who takes part, with what data, for how long."""
+
+    devices: int = Field(default=5, ge=1, le=10_000, description="number of devices K")
+    batch_size: int = Field(default=16, ge=1, description="samples per device and round")
+    rounds: int = Field(default=1000, ge=1, le=2**31, description="rounds of the whole run")
+    seed: Seed = Field(default=0, description="shared seed of perturbations, batches and splits")
+    split: Literal["iid", "dirichlet"] = Field(default="iid", description="how training examples reach devices")
+    dirichlet_alpha: Positive = Field(default=0.5, description="label concentration; small is very uneven")
+    rows_per_forward: int = Field(default=256, ge=1, description="rows evaluated at once; bounds memory")
+
+
+class ZerothOrderConfig(_Frozen):
+    """The two-point zeroth-order step (MeZO, arXiv 2305.17333, Algorithm 1) and the clipping of its scalars."""
+
+    learning_rate: Positive = Field(default=1e-3, description="step size eta")
+    mu: Positive = Field(default=1e-3, description="perturbation scale mu")
+    clip: Positive = Field(default=100.0, description="projected gradients are clipped to +-clip (gamma)")
+    clip_scope: Literal["device", "sample"] = Field(
+        default="device", description="clip each device's mean, or each sample's difference before the mean"
+    )
+    perturbation: Literal["rademacher", "gaussian"] = Field(default="rademacher", description="law of z")
+
+    @model_validator(mode="after")
+    def _representable(self) -> ZerothOrderConfig:
+        if not 1e-30 < float(np.float32(min(self.mu, 1e30))) < 1e30:
+            raise ValueError("mu must lie between 1e-30 and 1e30, so that float32 can hold it")
+        return self
+
+
+class ModelConfig(_Frozen):
+    """Which model is fine-tuned. ``kind`` names a file of learning.models, or ``module:function``."""
+
+    kind: str = Field(default="embedded", description="embedded, causal_lm, sentence_head, or module:function")
+    path: str | None = Field(default=None, description="model folder, or a hub name")
+    random_weights: bool = Field(default=False, description="draw the weights (timing and plumbing only)")
+    weights_seed: Seed = Field(default=0, description="seed of drawn weights")
+    max_tokens: int = Field(default=256, ge=8, description="longest prompt in tokens; text is cut on its left")
+    device: str = Field(default="cpu", description="torch device of the forward passes")
+    forward: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="arithmetic of the forward passes; weights stay float32"
+    )
+    cache_folder: Path | None = Field(default=None, description="where sentence features are kept")
+
+
+class TaskConfig(_Frozen):
+    """Which data. ``name`` names a file of learning.tasks, or ``module:function``."""
+
+    name: str = Field(default="embedded", description="embedded, sst2, text, or module:function")
+    folder: Path | None = Field(default=None, description="sst2: folder with train.tsv and dev.tsv")
+    train: Path | None = Field(default=None, description="text: training file (.tsv, .csv, .jsonl)")
+    validation: Path | None = Field(default=None, description="text: validation file; else a part is held out")
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="text: held-out part of the training file")
+    text_column: str = Field(default="text", description="text: column with the text")
+    label_column: str = Field(default="label", description="text: column with the label")
+    labels: tuple[str, ...] | None = Field(default=None, min_length=2, description="text: label values, in order")
+    prompt: str | None = Field(default=None, description='prompt template with {text}; default "{text} It was"')
+    verbalizers: tuple[str, ...] | None = Field(default=None, min_length=2, description="answer word per label")
+    train_examples: int | None = Field(default=None, ge=1, description="use this many training examples")
+    validation_examples: int | None = Field(default=None, ge=1, description="use this many validation examples")
+    seed: Seed = Field(default=0, description="seed of the choice of examples")
+
+    @model_validator(mode="after")
+    def _prompt_holds_text(self) -> TaskConfig:
+        if self.prompt is not None and self.prompt.count("{text}") != 1:
+            raise ValueError('prompt must contain {text} exactly once, for example "{text} It was"')
+        return self

@@ -1,0 +1,181 @@
+"""The journal of a run: one row per round, on disk before the weights move.
+
+With the base weights it is the model: replaying the rows rebuilds the fine-tuned weights bit for bit. It is a SQLite file
+in WAL mode with two tables: ``rounds`` (round, seed, estimate, lost, diagnostics as JSON) and ``meta`` (key, value as JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from learning.errors import JournalError
+
+__all__ = ["Journal", "JournalRow"]
+
+APPLICATION_ID = 0x70415A30  # "pAZ0" in the SQLite header: tells our files from other databases
+FORMAT_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE rounds (round INTEGER PRIMARY KEY, seed INTEGER NOT NULL, estimate REAL, lost INTEGER NOT NULL,
+                     diagnostics TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class JournalRow:
+    """One round: ``estimate`` is None where the round was lost; a diagnostic that was not finite is None."""
+
+    round: int
+    seed: int
+    estimate: float | None
+    lost: bool
+    diagnostics: Mapping[str, float | None]
+
+
+class Journal:
+    """An open journal; use as a context manager or call ``close``.
+
+    ``Journal(path)`` opens for writing and creates the file; ``Journal(path, read_only=True)`` only reads;
+    ``durable=True`` makes every round survive a power cut as well as a kill.
+
+    :raises JournalError: the file is missing (reading), damaged, or not a journal
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False, durable: bool = False) -> None:
+        self.path = str(path)
+        self._durable = durable
+        if read_only and not Path(path).is_file():
+            raise JournalError(f"there is no journal at {self.path}; give the journal.sqlite of a run")
+        try:
+            self._db = self._connect(read_only)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+        try:
+            self._check_format(read_only)
+            self._next = self._contiguous_length()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._unreadable(error) from error
+        except JournalError:
+            self._db.close()
+            raise
+
+    def _connect(self, read_only: bool) -> sqlite3.Connection:
+        if not read_only:
+            return sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+        location = Path(self.path).resolve().as_uri() + "?mode=ro"
+        return sqlite3.connect(location, uri=True, timeout=5.0, isolation_level=None)
+
+    def _check_format(self, read_only: bool) -> None:
+        identity = self._db.execute("PRAGMA application_id").fetchone()[0]
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if identity == 0 and not tables and not read_only:
+            self._create()
+        elif identity != APPLICATION_ID or not {"meta", "rounds"} <= tables:
+            raise JournalError(f"{self.path} is not a journal of this program; choose another file or folder")
+        version = self.meta.get("format_version")
+        if version != FORMAT_VERSION:
+            raise JournalError(
+                f"{self.path} has journal format {version}, this version reads {FORMAT_VERSION}; use the version that wrote it"
+            )
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            # NORMAL writes every commit to the operating system, so that no kill of the process loses a round; a
+            # power cut may lose the newest ones, which a resumed run computes again, to the same bits. FULL survives
+            # that too, at the price of a disk sync per round: measured 4.0 ms against 0.04 ms, more than a small round.
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+
+    def _create(self) -> None:
+        # One transaction: another process sees no file half made.
+        self._db.executescript(
+            f"BEGIN IMMEDIATE;{_SCHEMA}INSERT INTO meta VALUES ('format_version', '{FORMAT_VERSION}');"
+            f"PRAGMA application_id = {APPLICATION_ID};COMMIT;"
+        )
+
+    def _contiguous_length(self) -> int:
+        count, first, last = self._db.execute("SELECT count(*), min(round), max(round) FROM rounds").fetchone()
+        if count and (first != 0 or last != count - 1):
+            raise JournalError(f"{self.path} lacks rounds between 0 and {last}; it is damaged, restore it from a copy")
+        return int(count)
+
+    def _unreadable(self, error: sqlite3.Error) -> JournalError:
+        return JournalError(f"{self.path} cannot be used as a journal ({error}); choose another file or folder")
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the run is: everything that replay needs and that a resumed run must share."""
+        try:
+            return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
+        except ValueError as error:
+            raise JournalError(f"{self.path} has unreadable meta data; it is damaged, restore it from a copy") from error
+
+    def begin(self, meta: Mapping[str, Any]) -> None:
+        """Write the run's description into a new journal, or check that an existing one is of the same run."""
+        wanted = {key: json.loads(json.dumps(value)) for key, value in meta.items()}
+        present = self.meta
+        del present["format_version"]
+        if not present and self._next == 0:
+            self._db.execute("BEGIN IMMEDIATE")
+            rows = [(key, json.dumps(value)) for key, value in wanted.items()]
+            self._db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+            self._db.execute("COMMIT")
+            return
+        for key in sorted(present.keys() | wanted.keys()):
+            if present.get(key) != wanted.get(key):
+                raise JournalError(
+                    f"{self.path} was written with {key} = {present.get(key)}, this run has {wanted.get(key)}; "
+                    "restore that setting or start in another folder"
+                )
+
+    def append(self, round_index: int, seed: int, estimate: float | None, diagnostics: Mapping[str, float | None]) -> None:
+        """Commit one round; ``estimate`` None records it as lost. Rounds are appended in order, each once."""
+        if round_index != self._next:
+            raise JournalError(f"{self.path} continues with round {self._next}, not {round_index}; resume from it first")
+        clean = {name: _number(value) for name, value in diagnostics.items()}
+        text = json.dumps(clean, allow_nan=False)
+        row = (round_index, seed, estimate, int(estimate is None), text)
+        try:
+            self._db.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", row)
+        except sqlite3.IntegrityError as error:
+            raise JournalError(
+                f"{self.path} already holds round {round_index}: another process is writing to it; stop one of them"
+            ) from error
+        except sqlite3.Error as error:
+            raise JournalError(f"round {round_index} could not be written to {self.path} ({error})") from error
+        self._next += 1
+
+    def rows(self, upto: int | None = None) -> Iterator[JournalRow]:
+        """The rounds before ``upto`` (all by default), in order."""
+        limit = self._next if upto is None else upto
+        query = "SELECT round, seed, estimate, lost, diagnostics FROM rounds WHERE round < ? ORDER BY round"
+        try:
+            for index, seed, estimate, lost, text in self._db.execute(query, (limit,)):
+                yield JournalRow(index, seed, None if lost else estimate, bool(lost), json.loads(text))
+        except (sqlite3.Error, ValueError) as error:
+            raise JournalError(f"{self.path} is damaged ({error}); restore it from a copy") from error
+
+    def __len__(self) -> int:
+        return self._next
+
+    def close(self) -> None:
+        """Close the file; the log is folded into it."""
+        self._db.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _number(value: float | None) -> float | None:
+    # JSON has no NaN, and SQLite's own JSON functions refuse it.
+    return None if value is None or not math.isfinite(value) else float(value)

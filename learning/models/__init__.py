@@ -1,0 +1,29 @@
+"""The kinds of model: one file each, found by its name; each has ``build(config, data, progress) -> Objective``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from learning.config import ModelConfig
+from learning.data import TaskData
+from learning.discovery import find as _find
+from learning.discovery import names as _names
+from learning.objective import Objective, Progress
+
+__all__ = ["build", "find", "names"]
+
+
+def names() -> list[str]:
+    """The kinds that come with the package."""
+    return _names(sys.modules[__name__])
+
+
+def find(kind: str) -> Callable[[ModelConfig, TaskData, Progress | None], Objective]:
+    """The builder of the model kind ``kind``, or of ``module:callable``."""
+    return _find(sys.modules[__name__], kind, "build", "model kind")
+
+
+def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> Objective:
+    """Load or make the model that ``config`` names, for the labels and wording of ``data``."""
+    return find(config.kind)(config, data, progress)

@@ -1,0 +1,145 @@
+"""The perturbation z of a round, added to a model's weights in place.
+
+z is a pure function of (seed, round, direction) and of the order and sizes of the trainable tensors. It is never stored:
+chunks of it are made from Philox bits, added, and forgotten. docs/perturbation.md is the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from learning.keys import PERTURBATION, philox
+from learning.laws import BLOCK_BYTES, Bytes, Float32, Law, law
+from learning.parameters import WeightVector
+
+__all__ = ["Perturbation", "Piece", "Window", "raw_bytes", "windows"]
+
+
+def raw_bytes(
+    seed: int, round_index: int, first_block: int, blocks: int, *, direction: int = 0, purpose: int = PERTURBATION
+) -> Bytes:
+    """Blocks ``first_block`` .. of the stream of (seed, round, direction), as bytes: uint8[32 * blocks]."""
+    bits = philox(seed, purpose, round_index=round_index, stream=direction, first_block=first_block)
+    words: npt.NDArray[np.uint64] = bits.random_raw(4 * blocks)
+    return words.astype("<u8", copy=False).view(np.uint8)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of one tensor inside a window: ``flat`` takes the window's entries from ``start`` on."""
+
+    flat: torch.Tensor
+    start: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A run of consecutive blocks of the stream and the stretches of weights that they cover."""
+
+    first_block: int
+    blocks: int
+    pieces: tuple[Piece, ...]
+
+
+def windows(weights: Sequence[WeightVector], weights_per_block: int, chunk_weights: int) -> tuple[Window, ...]:
+    """Cut the stream into windows of at most ``chunk_weights`` weights (at least one block).
+
+    Tensors follow each other in the stream, each starting at a whole block; a window may hold several small tensors or a
+    part of a large one. Where the cuts fall changes nothing in z.
+    """
+    limit = max(1, chunk_weights // weights_per_block)
+    result: list[Window] = []
+    pieces: list[Piece] = []
+    first_block = used = 0
+    for vector in weights:
+        done = 0
+        while done < len(vector):
+            if used == limit:
+                result.append(Window(first_block, used, tuple(pieces)))
+                first_block, used, pieces = first_block + used, 0, []
+            take = min(len(vector) - done, (limit - used) * weights_per_block)
+            pieces.append(Piece(vector.flat[done : done + take], used * weights_per_block))
+            used += -(-take // weights_per_block)
+            done += take
+    if pieces:
+        result.append(Window(first_block, used, tuple(pieces)))
+    return tuple(result)
+
+
+class Perturbation:
+    """z under one seed for the given weights: ``add(round, scale)`` does w <- w + scale * z, in place.
+
+    :param weights: the trainable tensors, in the order that numbers them
+    :param seed: the seed that all devices share, 0 .. 2^63 - 1
+    :param law_name: ``rademacher`` or ``gaussian``
+    :param keep_bytes: the round's random bytes are kept for its three passes where they fit in this many [bytes]
+    :param chunk_weights: weights handled at a time; speed only, never the result
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[WeightVector],
+        seed: int,
+        law_name: str = "rademacher",
+        *,
+        keep_bytes: int = 64 * 2**20,
+        chunk_weights: int = 2**18,
+        purpose: int = PERTURBATION,
+    ) -> None:
+        self.seed = seed
+        self.weight_count = sum(len(vector) for vector in weights)
+        self.law: Law = law(law_name, self.weight_count)
+        self._purpose = purpose
+        self._windows = windows(weights, self.law.weights_per_block, chunk_weights)
+        self._blocks = sum(window.blocks for window in self._windows)
+        self._keeps = self._blocks * BLOCK_BYTES <= keep_bytes
+        self._kept: tuple[tuple[int, int], Bytes] | None = None
+        largest = max((window.blocks for window in self._windows), default=0)
+        self._buffer: Float32 = np.empty(largest * self.law.weights_per_block, dtype=np.float32)
+
+    def add(self, round_index: int, scale: np.float32, *, direction: int = 0) -> None:
+        """w <- fl(w + fl(scale * z)), every product and sum rounded once to float32 (no fused multiply-add)."""
+        table = self.law.table(scale)
+        tables: dict[torch.device, torch.Tensor] = {}
+        for window in self._windows:
+            raw = self._raw(window, round_index, direction)
+            expanded = False
+            for piece in window.pieces:
+                if piece.flat.is_cpu:
+                    if not expanded:
+                        self.law.expand(table, raw, self._buffer[: window.blocks * self.law.weights_per_block])
+                        expanded = True
+                    target = piece.flat.numpy()
+                    np.add(target, self._buffer[piece.start : piece.start + len(target)], out=target)
+                else:
+                    device = piece.flat.device
+                    if device not in tables:
+                        tables[device] = torch.from_numpy(table).to(device)
+                    self._add_on_device(piece, tables[device], raw)
+
+    def _raw(self, window: Window, round_index: int, direction: int) -> Bytes:
+        if not self._keeps:
+            return raw_bytes(
+                self.seed, round_index, window.first_block, window.blocks, direction=direction, purpose=self._purpose
+            )
+        key = (round_index, direction)
+        if self._kept is None or self._kept[0] != key:
+            every = raw_bytes(self.seed, round_index, 0, self._blocks, direction=direction, purpose=self._purpose)
+            self._kept = (key, every)
+        start = window.first_block * BLOCK_BYTES
+        return self._kept[1][start : start + window.blocks * BLOCK_BYTES]
+
+    def _add_on_device(self, piece: Piece, table: torch.Tensor, raw: Bytes) -> None:
+        # The same lookup on an accelerator: only the random bytes travel there. The lookup index is a byte for
+        # signs and a 16-bit pair for the Gaussian law; a row of the table holds 8 or 2 weights.
+        index = raw if len(table) == 256 else raw.view("<u2")
+        per_index = table.shape[1]
+        first = piece.start // per_index
+        last = -(-(piece.start + piece.flat.numel()) // per_index)
+        lookup = torch.from_numpy(index[first:last].astype(np.int32)).to(table.device)
+        piece.flat.add_(torch.index_select(table, 0, lookup).view(-1)[: piece.flat.numel()])

@@ -1,0 +1,69 @@
+"""The seam to whatever carries the devices' scalars: in process and noise-free, or a physical layer elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Aggregate", "NoiseFreeUplink", "Received", "Uplink"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class Received(Protocol):
+    """What an uplink answers; any object with these attributes will do."""
+
+    @property
+    def estimate(self) -> Floats:
+        """float64[n]: the receiver's estimate of the mean payload."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing usable was received; the estimate then means nothing."""
+
+    @property
+    def diagnostics(self) -> Mapping[str, float]:
+        """Whatever the link reports about the round, by name."""
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The plain form of ``Received``."""
+
+    estimate: Floats
+    lost: bool = False
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Uplink(Protocol):
+    """Carries one round's payloads to the server."""
+
+    def aggregate(self, round_index: int, payloads: Floats) -> Received:
+        """The server's estimate of the mean over devices; payloads float64[K, n], n scalars per device."""
+
+
+class NoiseFreeUplink:
+    """The ideal link, the "Perfect" baseline of pAirZero (arXiv 2604.12401).
+
+    ``analog``: the mean of the payloads. ``sign``: every device sends +1 or -1 (+1 for zero), and the server takes the
+    mean of the signs (``soft``) or the sign of their sum (``hard``; a tie moves nothing).
+    """
+
+    def __init__(self, scheme: Literal["analog", "sign"] = "analog", decision: Literal["soft", "hard"] = "soft") -> None:
+        if scheme not in ("analog", "sign"):
+            raise ValueError(f'no scheme is called "{scheme}"; the schemes are analog and sign')
+        if decision not in ("soft", "hard"):
+            raise ValueError(f'no decision is called "{decision}"; the decisions are soft and hard')
+        self._scheme = scheme
+        self._decision = decision
+
+    def aggregate(self, round_index: int, payloads: Floats) -> Aggregate:
+        """Mean, mean of signs or majority over axis 0."""
+        if self._scheme == "analog":
+            return Aggregate(payloads.mean(axis=0))
+        votes = np.where(payloads >= 0.0, 1.0, -1.0).mean(axis=0)
+        return Aggregate(np.sign(votes) if self._decision == "hard" else votes)

@@ -1,0 +1,180 @@
+"""The command ``pairzero``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+
+from bridge.errors import BridgeError
+from testbench.errors import TestbenchError
+
+app = typer.Typer(
+    name="pairzero",
+    help="Over-the-air federated zeroth-order fine-tuning over an emulated physical layer.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+air = typer.Typer(help="The emulated air as a server of its own.", no_args_is_help=True)
+app.add_typer(air, name="air")
+
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: a new one under runs/.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, where its journal ends.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors (anywhere on the line).")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"pairzero {installed('pairzero')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(out: Out = None, sets: Sets = None, resume: Resume = False) -> None:
+    """Fine-tune the embedded language model over the air, on embedded data, in about a minute."""
+    _run("demo", sets, out, resume)
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of a shipped one.")],
+    sets: Sets = None,
+    out: Out = None,
+    resume: Resume = False,
+) -> None:
+    """Run a scenario: a model fine-tuned by K devices through the uplink that it describes."""
+    _run(scenario, sets, out, resume)
+
+
+def _run(source: str, sets: list[str] | None, out: Path | None, resume: bool) -> None:
+    from testbench.run_folder import RunFolder
+    from testbench.scenario import find, load
+
+    if resume and out is None:
+        path = find(source)
+        if not (path.parent / "journal.sqlite").is_file():
+            raise TestbenchError("--resume needs the run folder: add --out DIR, or give DIR as the scenario")
+        out = path.parent
+    scenario = load(source, sets)
+    folder = RunFolder.default(scenario.name) if out is None else RunFolder(out)
+    console = Console()
+    console.print(f"{scenario.name}: run folder {folder.path}", markup=False, highlight=False)
+    # The heavy libraries load here, not before the first line is on the screen.
+    from testbench.progress import ProgressWatcher
+    from testbench.runner import run_scenario
+    from testbench.show import show_result
+
+    watcher = ProgressWatcher(console)
+    try:
+        result = run_scenario(scenario, folder, resume=resume, watcher=watcher)
+    except KeyboardInterrupt:
+        watcher.finished()
+        console.print(f"interrupted; continue with: pairzero run {folder.path} --resume", markup=False, highlight=False)
+        raise
+    show_result(console, result)
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+) -> None:
+    """Rebuild a run's weights from its journal alone and compare their hash with the run's."""
+    from testbench.replaying import replay_run
+    from testbench.run_folder import RunFolder
+
+    replay_run(RunFolder.existing(folder), Console())
+
+
+@app.command()
+def scenarios() -> None:
+    """List the scenarios that come with the project."""
+    from testbench.scenario import SHIPPED, shipped
+
+    for name in shipped():
+        first = (SHIPPED / f"{name}.toml").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        typer.echo(f"{name:20} {first}")
+
+
+@app.command()
+def bench(
+    select: Annotated[str | None, typer.Option("-k", help="Only benchmarks whose name contains this.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also keep pytest-benchmark's JSON here.")] = None,
+) -> None:
+    """Measure speed and memory as ratios, each against its reference in the same run."""
+    from testbench.benching import run_benchmarks
+
+    raise typer.Exit(run_benchmarks(Console(), select, json_file))
+
+
+@air.command("serve")
+def air_serve(
+    bind: Annotated[str, typer.Option("--bind", help="ipc:///path or tcp://127.0.0.1:PORT; port 0 takes a free one.")],
+    key_dir: Annotated[
+        Path | None, typer.Option("--keys", help="CURVE key folder; needed for addresses that other machines can reach.")
+    ] = None,
+    allow_part: Annotated[
+        list[str] | None, typer.Option("--allow-part", help="A class module:Class that clients may name in a link.")
+    ] = None,
+) -> None:
+    """Serve the emulated air until interrupted; many clients at once."""
+    from bridge.serve import serve
+
+    serve(bind, key_dir=None if key_dir is None else str(key_dir), parts=allow_part or [])
+
+
+@air.command("keys")
+def air_keys(
+    folder: Annotated[Path, typer.Argument(help="New folder for the keys.")],
+) -> None:
+    """Make CURVE keys for an air server that other machines may reach."""
+    from bridge.keys import generate_keys
+
+    generate_keys(str(folder))
+    typer.echo(f"keys are in {folder}; keep the secret ones secret, see docs/protocol.md")
+
+
+def main() -> None:
+    """Entry point: errors become one sentence on standard error and a non-zero exit code."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        code = app(args=arguments, prog_name="pairzero", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:
+        if debug or not isinstance(error, _expected()):
+            if debug:
+                raise
+            _fail(f"internal error: {type(error).__name__}: {error}; run again with --debug for the traceback, and report it")
+        _fail(str(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    from learning.errors import LearningError
+    from phy.errors import PhyError
+
+    return (TestbenchError, BridgeError, LearningError, PhyError)
+
+
+def _fail(sentence: str) -> None:
+    print(f"pairzero: {sentence}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""What the testbench refuses, each in one sentence."""
+
+
+class TestbenchError(ValueError):
+    """Base class: a scenario, a run folder or a command does not make sense."""
+
+    __test__ = False  # not a test class, whatever its name suggests to pytest
+
+
+class ScenarioError(TestbenchError):
+    """A scenario is missing, unreadable or invalid."""
+
+
+class RunFolderError(TestbenchError):
+    """A run folder is missing, taken, or does not belong to the scenario."""

@@ -1,0 +1,126 @@
+"""Figures of a run: what the federation learned, and what the link did to its scalars."""
+
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from learning.journal import Journal
+from testbench.run_folder import Evaluation, RunFolder
+from testbench.scenario import Scenario
+from testbench.summary import LinkTotals
+
+# Okabe and Ito's palette: told apart by colour-blind readers and in grey.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
+
+
+def draw_figures(
+    folder: RunFolder,
+    scenario: Scenario,
+    evaluations: list[Evaluation],
+    noise_free: list[Evaluation],
+    summary: dict[str, Any],
+) -> None:
+    """Draw ``figures/learning.png`` and, where there is a physical link, ``figures/link.png``; PDFs beside them."""
+    with matplotlib.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True}):
+        _save(folder, "learning", _learning(scenario, evaluations, noise_free, summary))
+        with Journal(folder.journal, read_only=True) as journal:
+            totals = LinkTotals.of(journal)
+        if "received_power" in totals.columns:
+            _save(folder, "link", _link(scenario, totals, summary))
+
+
+def caption(scenario: Scenario, summary: dict[str, Any]) -> str:
+    """One line that states what the numbers are of."""
+    link = scenario.link
+    if summary["snr_max_db"] is None:
+        return f"noise-free link, K = {scenario.federation.devices}, seed {scenario.seed}, one run"
+    csi = link.csi.estimator
+    if summary["pilot_symbols_per_round"]:
+        snr = link.snr_max_db if link.csi.pilot_snr_db is None else link.csi.pilot_snr_db
+        csi += f" from {link.csi.pilot_symbols} pilots at {snr:g} dB"
+    control = link.power.control + (f" at {link.power.threshold:g}" if link.power.control == "truncated" else "")
+    return (
+        f"{link.scheme}, Rayleigh block fading, SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB (N0 per complex sample), "
+        f"CSI {csi}, {control},\nK = {scenario.federation.devices}, M = {link.receive_antennas}, clip {link.clip:g}, "
+        f"seed {scenario.seed}, one run (no band)"
+    )
+
+
+def _save(folder: RunFolder, name: str, figure: Figure) -> None:
+    for suffix in ("png", "pdf"):
+        figure.savefig(folder.figures / f"{name}.{suffix}", dpi=150)
+
+
+def _learning(
+    scenario: Scenario, evaluations: list[Evaluation], noise_free: list[Evaluation], summary: dict[str, Any]
+) -> Figure:
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    air = "noise-free" if summary["snr_max_db"] is None else "over the air"
+    for curve, colour, style, label in ((noise_free, GREY, "--", "noise-free"), (evaluations, BLUE, "-", air)):
+        if not curve:
+            continue
+        rounds = [e.round for e in curve]
+        accuracy.plot(rounds, [100 * e.accuracy for e in curve], style, color=colour, label=label)
+        loss.plot(rounds, [e.loss for e in curve], style, color=colour, label=label)
+    accuracy.axhline(100 * evaluations[0].accuracy, color=ORANGE, linestyle=":", label="zero-shot")
+    accuracy.set(xlabel="round", ylabel="held-out accuracy [%]", title="Accuracy")
+    loss.set(xlabel="round", ylabel="held-out loss [nat]", title="Loss")
+    accuracy.legend()
+    loss.legend()
+    figure.supxlabel(caption(scenario, summary), fontsize=7, color=GREY)
+    return figure
+
+
+def _link(scenario: Scenario, totals: LinkTotals, summary: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(11, 3.7), layout="constrained")
+    scatter, snr, error = figure.subplots(1, 3)
+    heard = ~totals.lost & np.isfinite(totals.estimate)
+    _scatter(scatter, totals.true_mean[heard], totals.estimate[heard])
+    gain = totals.columns["aligned_gain"]
+    with np.errstate(divide="ignore"):
+        received_db = 10 * np.log10(totals.columns["received_power"] / scenario.link.n0)
+        aligned_db = 20 * np.log10(gain) - 10 * math.log10(scenario.link.n0)
+    rounds = np.arange(len(gain))
+    snr.plot(rounds, received_db, ".", markersize=2, color=BLUE, alpha=0.5, label="of the sum |v^H y|²/N0")
+    snr.plot(rounds, aligned_db, ".", markersize=2, color=ORANGE, alpha=0.7, label="of one device at peak a²/N0")
+    low = np.percentile(received_db[np.isfinite(received_db)], 1) if np.isfinite(received_db).any() else 0
+    snr.set(xlabel="round", ylabel="received SNR [dB]", title="Received SNR", ylim=(low - 3, None))
+    snr.legend(markerscale=5, fontsize=7)
+    _errors(error, scenario, totals, heard)
+    figure.supxlabel(caption(scenario, summary), fontsize=7, color=GREY)
+    return figure
+
+
+def _scatter(axes: Axes, true_mean: Any, estimate: Any) -> None:
+    axes.plot(true_mean, estimate, ".", markersize=3, color=BLUE, alpha=0.4)
+    if true_mean.size:
+        # The scale is that of the payloads: a deep fade can throw an estimate far outside.
+        limit = 1.1 * float(max(np.abs(true_mean).max(), np.percentile(np.abs(estimate), 99)))
+        axes.plot([-limit, limit], [-limit, limit], color=GREY, linewidth=1)
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+        outside = int((np.abs(estimate) > limit).sum())
+        if outside:
+            axes.annotate(f"{outside} outside", (0.03, 0.92), xycoords="axes fraction", fontsize=7, color=GREY)
+    axes.set(xlabel="mean of the payloads", ylabel="estimate", title="What the server hears")
+
+
+def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> None:
+    """Errors in units of the receiver noise alone: N(0, 1) where nothing else disturbs."""
+    link = scenario.link
+    peak = link.clip if link.scheme == "analog" else 1.0
+    active = totals.columns["active"][heard]
+    std = peak * math.sqrt(link.n0 / 2.0) / (totals.columns["aligned_gain"][heard] * active)
+    normalised = (totals.estimate - totals.true_mean)[heard] / std
+    if normalised.size:
+        spread = max(4.0, min(20.0, float(np.percentile(np.abs(normalised), 99))))
+        axes.hist(np.clip(normalised, -spread, spread), bins=41, density=True, color=BLUE, alpha=0.6, label="this run")
+        at = np.linspace(-spread, spread, 400)
+        axes.plot(at, norm.pdf(at), color=ORANGE, label="receiver noise alone, N(0, 1)")
+        axes.legend(fontsize=7)
+    axes.set(xlabel="error / std of the receiver noise", ylabel="density", title="Error of the estimate")

@@ -1,0 +1,161 @@
+"""The folder of a run: what lies where, and who may write to it.
+
+``scenario.toml`` (resolved, replayable), ``journal.sqlite`` (a row per round), ``evaluations.jsonl`` (held-out measurements),
+``summary.json``, ``figures/``, ``report.html``.
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from testbench.errors import RunFolderError
+from testbench.scenario import Scenario, build, load
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out accuracy and loss after ``round`` rounds."""
+
+    round: int
+    accuracy: float
+    loss: float
+
+
+class RunFolder:
+    """Paths of a run folder; hold it open (``with``) while writing, so that two processes cannot."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def scenario(self) -> Path:
+        """The resolved scenario."""
+        return self.path / "scenario.toml"
+
+    @property
+    def journal(self) -> Path:
+        """The SQLite journal."""
+        return self.path / "journal.sqlite"
+
+    @property
+    def summary(self) -> Path:
+        """The flat summary."""
+        return self.path / "summary.json"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained report."""
+        return self.path / "report.html"
+
+    @property
+    def _evaluations(self) -> Path:
+        return self.path / "evaluations.jsonl"
+
+    @classmethod
+    def default(cls, name: str) -> "RunFolder":
+        """A new folder under ``runs/``, named by scenario and time."""
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        path = Path("runs") / f"{name}-{stamp}"
+        count = 2
+        while path.exists():
+            path = Path("runs") / f"{name}-{stamp}-{count}"
+            count += 1
+        return cls(path)
+
+    @classmethod
+    def existing(cls, path: Path) -> "RunFolder":
+        """A folder that holds a run; raises :class:`RunFolderError` where it does not."""
+        folder = cls(path)
+        if not folder.scenario.is_file() or not folder.journal.is_file():
+            raise RunFolderError(f"{path} is not a run folder: it lacks scenario.toml or journal.sqlite")
+        return folder
+
+    def load_scenario(self) -> Scenario:
+        """The scenario that the run was started with."""
+        return load(self.scenario)
+
+    def prepare(self, scenario: Scenario, resume: bool) -> None:
+        """Create the folder for a new run, or check that it holds this scenario's run."""
+        if self.journal.exists() and not resume:
+            raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
+        if resume and self.scenario.is_file():
+            before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
+            for data in (before, now):
+                for section in ("uplink", "compute", "evaluation"):  # these do not change what is computed
+                    data.pop(section)
+                data["federation"].pop("rounds")  # a run may be made longer
+            if before != now:
+                raise RunFolderError(
+                    f"{self.path} was started with {_difference(before, now)}; resume with its own {self.scenario}, "
+                    "or choose another --out"
+                )
+        try:
+            self.figures.mkdir(parents=True, exist_ok=True)
+            _write(self.scenario, scenario.to_toml())
+        except OSError as error:
+            raise RunFolderError(f"the run folder {self.path} cannot be written: {error}") from error
+
+    def __enter__(self) -> Self:
+        """Take the folder: a second process that tries is refused."""
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RunFolderError(f"another process is running in {self.path}; wait for it or choose another --out") from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def evaluations(self, upto: int | None = None) -> list[Evaluation]:
+        """Held-out measurements so far, at most one per round, those after round ``upto`` left out."""
+        found: dict[int, Evaluation] = {}
+        if self._evaluations.is_file():
+            for line in self._evaluations.read_text().splitlines():
+                try:
+                    entry = Evaluation(**json.loads(line))
+                except (ValueError, TypeError):
+                    continue  # a line cut off by a kill is measured again
+                if upto is None or entry.round <= upto:
+                    found[entry.round] = entry
+        return [found[key] for key in sorted(found)]
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        """Append one measurement."""
+        with self._evaluations.open("a") as file:
+            file.write(json.dumps(evaluation.__dict__) + "\n")
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Replace ``summary.json``."""
+        _write(self.summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader, or a kill, sees the old one or the new one."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any], place: str = "") -> str:
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            return _difference(old, new, f"{place}{key}.")
+        return f"{place}{key} = {old!r}, not {new!r}"
+    return "other settings"

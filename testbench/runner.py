@@ -1,0 +1,158 @@
+"""Run a scenario: build the federation, go through its rounds, leave a complete run folder behind."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from learning.data import TaskData
+from learning.federation import Federation
+from learning.journal import Journal
+from learning.objective import Objective
+from learning.uplink import Uplink
+from testbench.errors import RunFolderError
+from testbench.run_folder import Evaluation, RunFolder
+from testbench.scenario import Scenario
+from testbench.summary import LinkTotals, summarise
+from testbench.uplinks import noise_free, open_uplink
+
+
+class Watcher:
+    """Who looks on while a scenario runs. This one is silent; the command line's draws progress bars."""
+
+    def say(self, text: str) -> None:
+        """A line worth reading."""
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """A long preparation is under way."""
+
+    def started(self, label: str, done: int, total: int) -> None:
+        """A federation begins, or continues after ``done`` of ``total`` rounds."""
+
+    def round(self, loss: float, received_snr_db: float | None) -> None:
+        """One more round is committed."""
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Held-out data was measured."""
+
+    def finished(self) -> None:
+        """The federation is through, or was cut off."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: where it lies and its flat summary."""
+
+    folder: RunFolder
+    summary: dict[str, Any]
+
+
+def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False, watcher: Watcher | None = None) -> RunResult:
+    """Run ``scenario`` in ``folder`` and write its journal, summary, figures and report.
+
+    With ``resume``, a run that was cut off anywhere continues where its journal ends, to the same weights bit for bit.
+    Raises the rooms' own errors, each one sentence; the journal then still holds every committed round.
+    """
+    from testbench.figures import draw_figures
+    from testbench.report import write_report
+
+    watcher = watcher or Watcher()
+    began = time.perf_counter()
+    folder.prepare(scenario, resume)
+    with folder:
+        data, build = prepare(scenario, watcher)
+        with open_uplink(scenario) as opened:
+            watcher.say(f"uplink: {opened.where}")
+            objective = build()
+            for note in objective.notes:
+                watcher.say(f"note: {note}")
+            with Journal(folder.journal) as journal:
+                federation = Federation(
+                    objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal
+                )
+                evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
+            description = dict(opened.description)
+        reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
+        with Journal(folder.journal, read_only=True) as journal:
+            totals = LinkTotals.of(journal)
+        summary = summarise(
+            scenario, objective, federation, evaluations, reference, totals, description, time.perf_counter() - began
+        )
+        folder.write_summary(summary)
+        draw_figures(folder, scenario, evaluations, reference, summary)
+        write_report(folder, scenario, summary)
+    return RunResult(folder, summary)
+
+
+def prepare(scenario: Scenario, watcher: Watcher) -> tuple[TaskData, Callable[[], Objective]]:
+    """Load the task, set the number of threads, and return how to build the model (anew at each call)."""
+    import torch
+
+    from learning import models, tasks
+
+    torch.set_num_threads(scenario.compute.threads)
+    data = tasks.load(scenario.task)
+
+    def build() -> Objective:
+        return models.build(scenario.model, data, watcher.preparing)
+
+    return data, build
+
+
+def _label(scenario: Scenario) -> str:
+    return "noise-free" if scenario.uplink.transport == "none" else "over the air"
+
+
+def _go(
+    federation: Federation, scenario: Scenario, watcher: Watcher, label: str, folder: RunFolder | None
+) -> list[Evaluation]:
+    """All remaining rounds, measuring held-out data before the first, every so often, and after the last."""
+    total = scenario.federation.rounds
+    with ExitStack() as stack:
+        done = len(federation.journal)
+        if done > total:
+            raise RunFolderError(f"the journal holds {done} rounds, more than the {total} asked for; raise federation.rounds")
+        watcher.started(label, done, total)
+        stack.callback(watcher.finished)
+        evaluations = folder.evaluations(upto=done) if folder is not None else []
+        measured = {e.round for e in evaluations}
+
+        def measure() -> None:
+            if federation.next_round in measured:
+                return
+            held_out = federation.evaluate()
+            evaluation = Evaluation(federation.next_round, held_out.accuracy, held_out.loss)
+            evaluations.append(evaluation)
+            if folder is not None:
+                folder.add_evaluation(evaluation)
+            watcher.evaluated(evaluation)
+
+        if 0 not in measured:
+            measure()  # of the base weights, before the journal is replayed
+        if done:
+            watcher.say(f"replaying {done} rounds from the journal")
+            federation.resume(lambda at, of: watcher.preparing("replay", at, of))
+            if evaluations:
+                watcher.evaluated(evaluations[-1])
+        n0 = scenario.link.n0
+        for record in federation.run():
+            power = record.diagnostics.get("received_power")
+            snr_db = None if power is None or power <= 0 else 10.0 * math.log10(power / n0)
+            watcher.round(record.mean_loss, snr_db)
+            if federation.next_round % scenario.evaluation.every == 0:
+                measure()
+        measure()
+    return evaluations
+
+
+def _noise_free(
+    scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher
+) -> list[Evaluation]:
+    """The same devices, batches and directions over a link without fading and noise; its journal is not kept."""
+    uplink: Uplink = noise_free(scenario).uplink
+    with Journal(":memory:") as journal:
+        federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, uplink, journal)
+        return _go(federation, scenario, watcher, "noise-free", None)
+

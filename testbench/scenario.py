@@ -1,0 +1,232 @@
+"""Scenarios: one TOML file that decides everything about a run.
+
+Sections are the configuration objects of the rooms; ``seed`` and ``name`` stand at the top. The clip is written once, in
+``[zeroth_order]``, and the link takes it from there. Relative paths are taken from the folder in which the command runs.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
+from phy.config import LinkConfig
+from testbench.errors import ScenarioError
+
+SHIPPED = Path(__file__).parent / "scenarios"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UplinkConfig(_Frozen):
+    """How the learner reaches the air."""
+
+    transport: Literal["ipc", "tcp", "inproc", "none"] = Field(
+        default="ipc", description="none: the noise-free mean, computed in process"
+    )
+    endpoint: str | None = Field(default=None, description="a running air server; none: the run starts its own")
+    timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    attempts: int = Field(default=3, ge=1, le=100)
+    keys: Path | None = Field(default=None, description="folder with CURVE keys, for a server that is not on this machine")
+
+
+class EvaluationConfig(_Frozen):
+    """What is measured on held-out data, and how often."""
+
+    every: int = Field(default=50, ge=1, description="rounds between evaluations")
+    noise_free: bool = Field(default=False, description="also run the same federation over a noise-free link")
+
+
+class ComputeConfig(_Frozen):
+    """How the machine is used."""
+
+    threads: int = Field(default=1, ge=1, le=1024, description="torch threads of the learner")
+
+
+class Scenario(_Frozen):
+    """A whole run."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every draw: perturbations, batches, fades, noise")
+    model: ModelConfig = ModelConfig()
+    task: TaskConfig = TaskConfig()
+    federation: FederationConfig = FederationConfig()
+    zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
+    link: LinkConfig = LinkConfig()
+    uplink: UplinkConfig = UplinkConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share(cls, data: Any) -> Any:
+        """Hand the seed to the federation and the clip to the link, each of which is written once."""
+        if not isinstance(data, dict):
+            return data
+        for section, key, place in (("federation", "seed", "seed, at the top"), ("link", "clip", "zeroth_order.clip")):
+            if isinstance(data.get(section), dict) and key in data[section]:
+                raise ValueError(f"{section}.{key} is not set here but once for the whole scenario, as {place}")
+        data = dict(data)
+        for section in ("federation", "link", "zeroth_order"):
+            data.setdefault(section, {})
+        if isinstance(data["federation"], dict):
+            data["federation"] = {**data["federation"], "seed": data.get("seed", 0)}
+        step = data["zeroth_order"]
+        if isinstance(data["link"], dict) and isinstance(step, dict):
+            data["link"] = {**data["link"], "clip": step.get("clip", ZerothOrderConfig().clip)}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.uplink.endpoint is not None and self.uplink.transport in ("none", "inproc"):
+            raise ValueError(f'uplink.endpoint needs transport "ipc" or "tcp", not "{self.uplink.transport}"')
+        return self
+
+    def plain(self) -> dict[str, Any]:
+        """The scenario as plain data that :func:`load` accepts again."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        del data["federation"]["seed"], data["link"]["clip"]
+        return data
+
+    def to_toml(self) -> str:
+        """The resolved scenario as TOML: every setting, whether chosen or default."""
+        document = tomlkit.document()
+        document.add(tomlkit.comment("Resolved scenario: every setting of the run. `pairzero run` takes it as it is."))
+        for key, value in self.plain().items():
+            document[key] = value
+        return tomlkit.dumps(document)
+
+
+def shipped() -> list[str]:
+    """Names of the scenarios that come with the project."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def load(source: str | Path, overrides: list[str] | None = None) -> Scenario:
+    """Read a scenario from a TOML file, or by the name of a shipped one, and apply ``key=value`` overrides.
+
+    Raises :class:`testbench.errors.ScenarioError` with one sentence that names the file, the key and the nearest valid key.
+    """
+    path = find(source)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"the scenario {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"the scenario {path} is not valid TOML: {error}") from error
+    for text in overrides or []:
+        _override(data, text)
+    return build(data, str(path))
+
+
+def find(source: str | Path) -> Path:
+    """The file of a scenario given by path or by the name of a shipped one."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.is_dir() and (path / "scenario.toml").is_file():
+        return path / "scenario.toml"
+    named = SHIPPED / f"{path.stem}.toml"
+    if path.parent == Path() and named.is_file():
+        return named
+    near = difflib.get_close_matches(path.stem, shipped(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"shipped scenarios are {', '.join(shipped())}"
+    raise ScenarioError(f"there is no scenario {source}; {hint}")
+
+
+def build(data: dict[str, Any], origin: str) -> Scenario:
+    """Validate plain data; ``origin`` names it in the error."""
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        raise ScenarioError(f"{origin}: {_sentence(error)}") from error
+    return _with_absolute_paths(scenario)
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    key, equals, raw = text.partition("=")
+    if not equals or not key.strip():
+        raise ScenarioError(f"--set {text!r} must read key=value, for example --set link.snr_max_db=10")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()  # a bare word is a string: --set link.scheme=sign
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise ScenarioError(f"--set {text!r}: {section} is a value, not a section")
+    data[last] = value
+
+
+def _with_absolute_paths(scenario: Scenario) -> Scenario:
+    """Paths made absolute, so that the stored scenario runs from anywhere."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().resolve()
+
+    model, task, uplink = scenario.model, scenario.task, scenario.uplink
+    local = model.path is not None and Path(model.path).expanduser().exists()
+    return scenario.model_copy(
+        update={
+            "model": model.model_copy(
+                update={
+                    "path": str(Path(model.path).expanduser().resolve()) if local and model.path else model.path,
+                    "cache_folder": absolute(model.cache_folder),
+                }
+            ),
+            "task": task.model_copy(update={name: absolute(getattr(task, name)) for name in ("folder", "train", "validation")}),
+            "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
+        }
+    )
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first defect in one sentence, with the nearest valid key where a key is unknown."""
+    first = error.errors(include_url=False)[0]
+    place = [part for part in first["loc"] if isinstance(part, str)]
+    name = ".".join(str(part) for part in first["loc"])
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        keys = _keys_at(place[:-1])
+        near = difflib.get_close_matches(place[-1], keys, n=1, cutoff=0.5)
+        elsewhere = [path for path in _all_keys() if path.split(".")[-1] == place[-1]]
+        if elsewhere:
+            hint = f"did you mean {elsewhere[0]}?"
+        elif near:
+            hint = f"did you mean {'.'.join([*place[:-1], near[0]])}?"
+        else:
+            hint = f"valid keys here are {', '.join(sorted(keys))}"
+        return f"there is no setting {name}; {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    got = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+    message = message[:1].lower() + message[1:] if message.startswith("Input should") else message
+    return f"{name}: {message}{got}{more}" if name else f"{message}{more}"
+
+
+def _keys_at(place: list[str]) -> list[str]:
+    model: Any = Scenario
+    for part in place:
+        model = model.model_fields[part].annotation
+    hidden = {FederationConfig: {"seed"}, LinkConfig: {"clip"}}.get(model, set())
+    return [key for key in model.model_fields if key not in hidden]
+
+
+def _all_keys(place: tuple[str, ...] = ()) -> list[str]:
+    found = []
+    for key in _keys_at(list(place)):
+        model: Any = Scenario
+        for part in (*place, key):
+            model = model.model_fields[part].annotation
+        path = (*place, key)
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            found += _all_keys(path)
+        else:
+            found.append(".".join(path))
+    return found

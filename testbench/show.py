@@ -1,0 +1,38 @@
+"""What the command line prints when a run is through."""
+
+from rich.console import Console
+from rich.table import Table
+
+from testbench.runner import RunResult
+
+
+def show_result(console: Console, result: RunResult) -> None:
+    """Accuracies side by side, what the link did, and where everything lies."""
+    summary = result.summary
+    air = "noise-free link" if summary["snr_max_db"] is None else "over the air"
+    table = Table(box=None, pad_edge=False)
+    table.add_column("held-out")
+    columns = [("zero-shot", "zero_shot"), (air, "final")]
+    if summary["accuracy_noise_free"] is not None:
+        columns.append(("noise-free", "noise_free"))
+    for title, _ in columns:
+        table.add_column(title, justify="right")
+    table.add_row("accuracy", *(f"{100 * summary[f'accuracy_{key}']:.1f} %" for _, key in columns))
+    table.add_row("loss", *(f"{summary[f'loss_{key}']:.3f}" for _, key in columns))
+    console.print(table)
+    lines = [
+        f"link      {_number(summary['received_snr_db'], 'dB received SNR')}, NMSE {_number(summary['nmse_db'], 'dB')}, "
+        f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
+        f"uplink    {summary['uplink_symbols_per_round']} symbol and {summary['pilot_symbols_per_round']} pilot symbols a round "
+        f"for all {summary['devices']} devices",
+        f"cost      {summary['wall_s']:.0f} s, {summary['peak_rss_mib']:.0f} MiB",
+        f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
+        f"figures   {', '.join(str(path) for path in sorted(result.folder.figures.glob('*.png')))}",
+        f"report    {result.folder.report}",
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: float | None, unit: str) -> str:
+    return f"no {unit}" if value is None else f"{value:.1f} {unit}"

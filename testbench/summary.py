@@ -1,0 +1,127 @@
+"""The flat summary of a run: stable keys that other tools can read."""
+
+import math
+import resource
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.federation import Federation
+from learning.journal import Journal
+from learning.objective import Objective
+from learning.parameters import weights_sha256
+from testbench.run_folder import Evaluation
+from testbench.scenario import Scenario
+
+_PACKAGES = ("pairzero", "numpy", "scipy", "torch", "sionna-no-rt", "transformers", "pyzmq", "msgspec", "pydantic")
+
+
+@dataclass(frozen=True)
+class LinkTotals:
+    """What the link did over a whole run, read from the journal; arrays are [rounds], NaN where a round has none."""
+
+    estimate: NDArray[np.float64]
+    true_mean: NDArray[np.float64]
+    lost: NDArray[np.bool_]
+    columns: dict[str, NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, journal: Journal) -> "LinkTotals":
+        """Read every round of a journal."""
+        rows = list(journal.rows())
+        names = sorted({name for row in rows for name in row.diagnostics})
+
+        def number(value: float | None) -> float:
+            return math.nan if value is None else float(value)
+
+        return cls(
+            np.array([number(row.estimate) for row in rows]),
+            np.array([number(row.diagnostics.get("true_mean")) for row in rows]),
+            np.array([row.lost for row in rows], np.bool_),
+            {name: np.array([number(row.diagnostics.get(name)) for row in rows]) for name in names},
+        )
+
+    @property
+    def nmse_db(self) -> float | None:
+        """10 log10 of the estimate's mean square error over the mean square of the true mean, lost rounds left out."""
+        heard = ~self.lost & np.isfinite(self.estimate) & np.isfinite(self.true_mean)
+        energy = float(np.square(self.true_mean[heard]).sum())
+        error = float(np.square(self.estimate[heard] - self.true_mean[heard]).sum())
+        return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None
+
+    def mean(self, name: str) -> float | None:
+        """Mean of a diagnostic over the rounds that have it."""
+        values = self.columns.get(name, np.array([]))
+        values = values[np.isfinite(values)]
+        return float(values.mean()) if values.size else None
+
+
+def summarise(
+    scenario: Scenario,
+    objective: Objective,
+    federation: Federation,
+    evaluations: list[Evaluation],
+    noise_free: list[Evaluation],
+    totals: LinkTotals,
+    link: dict[str, int | float | str],
+    wall_s: float,
+) -> dict[str, Any]:
+    """Every number that a run is quoted by. A key whose quantity does not exist is None."""
+    devices = scenario.federation.devices
+    power = totals.mean("received_power")
+    n0 = link.get("n0")
+    received_snr_db = None
+    if power is not None and power > 0 and isinstance(n0, float):
+        received_snr_db = 10.0 * math.log10(power / n0)
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {
+        "name": scenario.name,
+        "seed": scenario.seed,
+        "rounds": len(totals.lost),
+        "devices": devices,
+        "parameters": federation.parameter_count,
+        "accuracy_zero_shot": evaluations[0].accuracy,
+        "accuracy_final": evaluations[-1].accuracy,
+        "accuracy_noise_free": noise_free[-1].accuracy if noise_free else None,
+        "loss_zero_shot": evaluations[0].loss,
+        "loss_final": evaluations[-1].loss,
+        "loss_noise_free": noise_free[-1].loss if noise_free else None,
+        "weights_sha256": weights_sha256(objective.model),
+        "base_weights_sha256": objective.base_weights_sha256,
+        "scheme": link.get("scheme"),
+        "csi": link.get("csi"),
+        "snr_max_db": link.get("snr_max_db"),
+        "n0": n0,
+        "clip": scenario.zeroth_order.clip,
+        "uplink_symbols_per_round": link["uplink_symbols_per_scalar"],
+        "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices,
+        "pilot_symbols_per_round": int(link["pilot_symbols_per_device"]) * devices,
+        "received_snr_db": received_snr_db,
+        "nmse_db": None if n0 is None else totals.nmse_db,
+        "lost_rounds": int(totals.lost.sum()),
+        "truncated_fraction": None if totals.mean("truncated") is None else (totals.mean("truncated") or 0.0) / devices,
+        "clipped_fraction": totals.mean("clipped_fraction"),
+        "power_mean": totals.mean("power_mean"),
+        "power_peak": float(np.nanmax(totals.columns["power_peak"])) if "power_peak" in totals.columns else None,
+        "wall_s": wall_s,
+        "peak_rss_mib": peak_kib / 1024.0,
+        "peak_rss_server_mib": children_kib / 1024.0 if children_kib else None,
+        "notes": objective.notes,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape a result."""
+    found = {"python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

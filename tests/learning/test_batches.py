@@ -1,0 +1,90 @@
+"""Splits and mini-batches: keyed, fair, and independent of everything else."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learning.batches import batch, shards
+from learning.config import FederationConfig
+from learning.errors import TaskError
+from learning.keys import Words, philox
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    examples=st.integers(1, 300),
+    devices=st.integers(1, 12),
+    split=st.sampled_from(["iid", "dirichlet"]),
+    alpha=st.sampled_from([1e-3, 0.1, 1.0, 100.0]),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_every_example_goes_to_one_device(examples: int, devices: int, split: str, alpha: float, seed: int) -> None:
+    labels = [i % 3 for i in range(examples)]
+    config = FederationConfig(devices=devices, split=split, dirichlet_alpha=alpha, seed=seed)
+    if examples < devices:
+        with pytest.raises(TaskError, match=f"{examples} training examples cannot serve {devices} devices"):
+            shards(labels, config)
+        return
+    dealt = shards(labels, config)
+    assert sorted(np.concatenate(dealt).tolist()) == list(range(examples))
+    assert all(len(shard) > 0 for shard in dealt)
+    if split == "iid":
+        assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+    for shard, again in zip(dealt, shards(labels, config), strict=True):
+        np.testing.assert_array_equal(shard, again)
+
+
+def test_small_alpha_is_more_uneven_than_large() -> None:
+    labels = [i % 2 for i in range(2000)]
+
+    def imbalance(alpha: float) -> float:
+        shares = []
+        for seed in range(10):
+            config = FederationConfig(devices=5, split="dirichlet", dirichlet_alpha=alpha, seed=seed)
+            shares += [abs(np.mean([labels[i] for i in shard]) - 0.5) for shard in shards(labels, config)]
+        return float(np.mean(shares))
+
+    assert imbalance(0.1) > 0.25
+    assert imbalance(100.0) < 0.05
+
+
+@pytest.mark.parametrize("shape", [0.05, 0.5, 1.0, 7.0])
+def test_gamma_draws_have_the_right_moments(shape: float) -> None:
+    words = Words(philox(1, 99))
+    draws = np.exp([words.log_gamma_draw(shape) for _ in range(20_000)])
+    assert draws.mean() == pytest.approx(shape, abs=5 * np.sqrt(shape / 20_000))
+    assert draws.var() == pytest.approx(shape, rel=0.25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 2**40),
+    st.integers(0, 1000),
+    st.integers(1, 60),
+    st.integers(1, 60),
+)
+def test_a_batch_is_a_sample_of_the_shard(seed: int, round_index: int, device: int, count: int, size: int) -> None:
+    shard = np.arange(count) * 7 + 3
+    chosen = batch(seed, round_index, device, shard, size)
+    assert len(chosen) == size
+    assert set(chosen.tolist()) <= set(shard.tolist())
+    if size <= count:
+        assert len(set(chosen.tolist())) == size
+    np.testing.assert_array_equal(chosen, batch(seed, round_index, device, shard, size))
+
+
+def test_batches_are_uniform_and_differ() -> None:
+    shard = np.arange(10)
+    counts: Counter[tuple[int, ...]] = Counter()
+    for round_index in range(4000):
+        counts.update([tuple(batch(0, round_index, 3, shard, 2).tolist())])
+    assert len(counts) == 90  # every ordered pair
+    expected = 4000 / 90
+    chi_square = sum((count - expected) ** 2 / expected for count in counts.values())
+    assert chi_square < 89 + 5 * np.sqrt(2 * 89)
+    first = [batch(0, t, k, np.arange(1000), 8).tolist() for t in range(3) for k in range(3)]
+    assert len({tuple(entry) for entry in first}) == 9

@@ -12,7 +12,7 @@ import stat
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,12 +24,15 @@ __all__ = [
     "PrivateEndpoint",
     "check_bind",
     "clear_ipc_path",
+    "leave_private_folder",
     "parse_endpoint",
     "private_ipc_endpoint",
 ]
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
 IPC_PATH_BYTES = 100
+# Private folders are called this and something random.
+PREFIX = "pairzero-"
 
 _TCP = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5}|\*)")
 _FORMS = "inproc://NAME, ipc:///PATH or tcp://127.0.0.1:PORT"
@@ -153,10 +156,10 @@ class PrivateEndpoint:
     """An ipc address in a folder of its own that only this user may enter; `close` removes the folder."""
 
     def __init__(self) -> None:
-        folder = tempfile.mkdtemp(prefix="pairzero-")  # mkdtemp makes it 0700
+        folder = tempfile.mkdtemp(prefix=PREFIX)  # mkdtemp makes it 0700
         if len(os.fsencode(folder)) + len("/air") > IPC_PATH_BYTES:
             os.rmdir(folder)
-            folder = tempfile.mkdtemp(prefix="pairzero-", dir="/tmp")
+            folder = tempfile.mkdtemp(prefix=PREFIX, dir="/tmp")
         self.folder = Path(folder)
         self.endpoint = f"ipc://{folder}/air"
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -164,6 +167,14 @@ class PrivateEndpoint:
     def close(self) -> None:
         """Remove the folder and what is in it; also done when the process ends."""
         self._remove()
+
+
+def leave_private_folder(endpoint: Endpoint) -> None:
+    """Remove a private endpoint's folder, once empty, on behalf of a process that was killed and could not."""
+    folder = Path(endpoint.name).parent
+    if endpoint.transport == "ipc" and folder.name.startswith(PREFIX):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager

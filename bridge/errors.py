@@ -9,6 +9,7 @@ __all__ = [
     "EndpointError",
     "FrameError",
     "KeysError",
+    "RequestRefused",
     "ServerGone",
     "ServerRefused",
 ]
@@ -41,6 +42,10 @@ class KeysError(BridgeError):
 
 class ConfigRefused(BridgeError):
     """A link factory refuses its configuration; servers answer it with the code `bad_config`."""
+
+
+class RequestRefused(BridgeError):
+    """A link refuses these payloads; servers answer it with the code `bad_request`."""
 
 
 class ServerGone(BridgeError):

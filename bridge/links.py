@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import BridgeError, ConfigRefused
+from bridge.errors import BridgeError, ConfigRefused, RequestRefused
 
 __all__ = ["AirLink", "AirResult", "LinkFactory", "one_sentence", "phy_link_factory"]
 
@@ -79,14 +79,37 @@ def phy_link_factory(parts: Iterable[str] = ()) -> LinkFactory:
                     f"the server loads no class called {text[:80]!r} for its clients; start it with --allow-part {text[:80]}"
                 )
         try:
-            link: AirLink = Link(LinkConfig.model_validate(config), seed)
+            link = Link(LinkConfig.model_validate(config), seed)
         except pydantic.ValidationError as error:
             raise ConfigRefused(_validation_sentence(error.errors(include_url=False))) from None
         except PhyError as error:
             raise ConfigRefused(one_sentence(error)) from None
-        return link
+        return _Refusing(link, PhyError)
 
     return make
+
+
+class _Refusing:
+    """The link itself, except that what it refuses is told apart from what fails in it."""
+
+    def __init__(self, link: AirLink, refusal: type[Exception]) -> None:
+        self._link = link
+        self._refusal = refusal
+
+    @property
+    def description(self) -> Mapping[str, int | float | str]:
+        return self._link.description
+
+    def aggregate(
+        self,
+        rounds: npt.NDArray[np.int64],
+        payloads: npt.NDArray[np.float64],
+        present: npt.NDArray[np.bool_] | None = None,
+    ) -> AirResult:
+        try:
+            return self._link.aggregate(rounds, payloads, present)
+        except self._refusal as error:
+            raise RequestRefused(one_sentence(error)) from None
 
 
 def one_sentence(error: BaseException) -> str:

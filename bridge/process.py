@@ -204,9 +204,7 @@ def _read_last(stream: IO[str], last: deque[str]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment and import path: neither a checkout nor a user's part needs
-    installing.
-    """
+    """Return this process's environment and import path, so that nothing needs to be installed."""
     here = os.getcwd()
     root = str(Path(__file__).resolve().parent.parent)
     paths = dict.fromkeys([root, *(path or here for path in sys.path)])

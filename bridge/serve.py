@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from bridge.endpoints import leave_private_folder, parse_endpoint
 from bridge.errors import BridgeError
 from bridge.keys import ServerKeys
 from bridge.links import LinkFactory
@@ -55,15 +56,17 @@ def serve(
     """
     keys = None if key_dir is None else ServerKeys.load(key_dir)
     server = AirServer(bind, link_factory, sessions=sessions, parts=parts, keys=keys)
-    endpoint = server.bind()
-    _use_one_thread()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if exit_with_parent:
         threading.Thread(target=_outlive_nobody, args=(server, os.getppid()), name="parent", daemon=True).start()
+    endpoint = server.bind()
+    _use_one_thread()
     line = json.dumps({"endpoint": endpoint, "pid": os.getpid(), "protocol": PROTOCOL_VERSION})
     print(f"READY {line}", file=ready or sys.stdout, flush=True)
     server.serve()
+    if exit_with_parent:
+        leave_private_folder(parse_endpoint(bind))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,9 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _use_one_thread() -> None:
-    """Keep torch, if the links brought it in, to one thread: a pool would fight the learner's for the same
-    cores.
-    """
+    """Keep torch, if it was imported, to one thread: a pool would fight the learner's for the cores."""
     if "torch" in sys.modules:
         import torch
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from bridge.endpoints import Endpoint, check_bind, clear_ipc_path, parse_endpoint
-from bridge.errors import BridgeError, ConfigRefused, EndpointError, FrameError
+from bridge.errors import BridgeError, ConfigRefused, EndpointError, FrameError, RequestRefused
 from bridge.frames import FrameCodec, max_message_bytes
 from bridge.keys import ServerKeys, start_authenticator
 from bridge.links import LinkFactory, one_sentence, phy_link_factory
@@ -225,8 +225,7 @@ class AirServer:
 
     def _take(self, router: zmq.Socket[bytes]) -> None:
         try:
-            # Bounded by RCVTIMEO: faster than polling first, and poll can promise a message that then is
-            # none.
+            # Bounded by RCVTIMEO: faster than polling first, and poll can promise what is no message.
             route, *parts = router.recv_multipart()
         except zmq.Again:
             return
@@ -270,6 +269,8 @@ class AirServer:
             return Result(result.estimates, result.lost, result.diagnostics)
         except ConfigRefused as error:
             return ErrorReply(code="bad_config", message=one_sentence(error))
+        except RequestRefused as error:
+            return ErrorReply(code="bad_request", message=one_sentence(error))
         except Exception as error:  # whatever a link raises concerns its client, not the server
             self.counters["link_errors"] += 1
             _log.warning("a link failed: %s: %s", type(error).__name__, one_sentence(error))
@@ -301,7 +302,14 @@ class InprocAirServer:
     but not to code in the same process that draws from that generator.
     """
 
-    def __init__(self, link_factory: LinkFactory | None = None, *, limits: Limits | None = None, sessions: int = 32) -> None:
+    def __init__(
+        self,
+        link_factory: LinkFactory | None = None,
+        *,
+        limits: Limits | None = None,
+        sessions: int = 32,
+        parts: Iterable[str] = (),
+    ) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._server = AirServer(
             f"inproc://pairzero-{os.getpid()}-{id(self):x}",

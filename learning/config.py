@@ -35,7 +35,7 @@ class FederationConfig(_Frozen):
 class ZerothOrderConfig(_Frozen):
     """The two-point zeroth-order step (MeZO, arXiv 2305.17333, Algorithm 1) and the clipping of its scalars."""
 
-    learning_rate: Positive = Field(default=1e-3, description="step size eta")
+    learning_rate: Positive = Field(default=3e-4, description="step size eta")
     mu: Positive = Field(default=1e-3, description="perturbation scale mu")
     clip: Positive = Field(default=100.0, description="projected gradients are clipped to +-clip (gamma)")
     clip_scope: Literal["device", "sample"] = Field(

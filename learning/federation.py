@@ -65,6 +65,9 @@ class Federation:
     A new journal is begun; an existing one must be of the same run, and ``resume`` must bring the weights up to it
     before ``run`` continues. ``objective.model`` must hold the base weights.
 
+    A journal replays to the same bits on any machine. New rounds have the same bits as those of an uninterrupted run on the
+    same machine with the same number of torch threads: the last bits of a loss depend on both.
+
     :raises JournalError: the journal is of another run
     """
 
@@ -89,10 +92,10 @@ class Federation:
         self.parameter_count = sum(len(vector) for vector in weights)
         self._step = ZerothOrderStep(Perturbation(weights, config.seed, zo_config.perturbation), zo_config)
         self._shards = shards([label for _, label in data.train], config)
-        journal.begin(self._description(data))
         self._train = objective.prepare(data.train)
         self._validation = objective.prepare(data.validation)
         self._validation_count = len(data.validation)
+        journal.begin(self._description(data))
 
     def _description(self, data: TaskData) -> dict[str, Any]:
         return {
@@ -120,8 +123,8 @@ class Federation:
             self.next_round += 1
             yield record
 
-    def evaluate(self) -> Evaluation:
-        """Accuracy and loss on the held-out examples under the present weights."""
+    def evaluate(self, progress: Callable[[int, int], None] | None = None) -> Evaluation:
+        """Accuracy and loss on the held-out examples under the present weights; ``progress`` gets (done, in all)."""
         self._require_whole()
         losses, hits = 0.0, 0
         for indices in self._chunks(np.arange(self._validation_count)):
@@ -129,6 +132,8 @@ class Federation:
                 loss, correct = self.objective.assess(self._validation, indices)
             losses += float(loss.double().sum())
             hits += int(correct.sum())
+            if progress is not None:
+                progress(int(indices[-1]) + 1, self._validation_count)
         return Evaluation(hits / self._validation_count, losses / self._validation_count, self._validation_count)
 
     def _round(self, index: int) -> RoundRecord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,36 @@ from learning.keys import PERTURBATION, philox
 from learning.laws import BLOCK_BYTES, Bytes, Float32, Law, law
 from learning.parameters import WeightVector
 
-__all__ = ["Perturbation", "Piece", "Window", "raw_bytes", "windows"]
+__all__ = ["Perturbation", "Piece", "RawStream", "Window", "raw_bytes", "windows"]
+
+
+class RawStream:
+    """The bytes behind z, at any place of any round's stream.
+
+    One cipher object is moved from place to place: making a new one costs ten times as much.
+    """
+
+    def __init__(self, purpose: int = PERTURBATION) -> None:
+        self._bits = philox(0, purpose)
+        # With an empty output buffer (position 4 of 4) the state is key and counter alone.
+        self._state: Any = self._bits.state
+        self._counter: npt.NDArray[np.uint64] = self._state["state"]["counter"]
+        self._key: npt.NDArray[np.uint64] = self._state["state"]["key"]
+
+    def read(self, seed: int, round_index: int, first_block: int, blocks: int, *, direction: int = 0) -> Bytes:
+        """Blocks ``first_block`` .. of the stream of (seed, round, direction): uint8[32 * blocks]."""
+        self._key[0] = seed
+        self._counter[:] = (first_block, 0, direction, round_index)
+        self._bits.state = self._state
+        words: npt.NDArray[np.uint64] = self._bits.random_raw(4 * blocks)
+        return words.astype("<u8", copy=False).view(np.uint8)
 
 
 def raw_bytes(
     seed: int, round_index: int, first_block: int, blocks: int, *, direction: int = 0, purpose: int = PERTURBATION
 ) -> Bytes:
-    """Blocks ``first_block`` .. of the stream of (seed, round, direction), as bytes: uint8[32 * blocks]."""
-    bits = philox(seed, purpose, round_index=round_index, stream=direction, first_block=first_block)
-    words: npt.NDArray[np.uint64] = bits.random_raw(4 * blocks)
-    return words.astype("<u8", copy=False).view(np.uint8)
+    """``RawStream(purpose).read(...)`` for a single place."""
+    return RawStream(purpose).read(seed, round_index, first_block, blocks, direction=direction)
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,7 @@ class Perturbation:
         self.seed = seed
         self.weight_count = sum(len(vector) for vector in weights)
         self.law: Law = law(law_name, self.weight_count)
-        self._purpose = purpose
+        self._stream = RawStream(purpose)
         self._windows = windows(weights, self.law.weights_per_block, chunk_weights)
         self._blocks = sum(window.blocks for window in self._windows)
         self._keeps = self._blocks * BLOCK_BYTES <= keep_bytes
@@ -123,14 +144,12 @@ class Perturbation:
                     self._add_on_device(piece, tables[device], raw)
 
     def _raw(self, window: Window, round_index: int, direction: int) -> Bytes:
+        read = self._stream.read
         if not self._keeps:
-            return raw_bytes(
-                self.seed, round_index, window.first_block, window.blocks, direction=direction, purpose=self._purpose
-            )
+            return read(self.seed, round_index, window.first_block, window.blocks, direction=direction)
         key = (round_index, direction)
         if self._kept is None or self._kept[0] != key:
-            every = raw_bytes(self.seed, round_index, 0, self._blocks, direction=direction, purpose=self._purpose)
-            self._kept = (key, every)
+            self._kept = (key, read(self.seed, round_index, 0, self._blocks, direction=direction))
         start = window.first_block * BLOCK_BYTES
         return self._kept[1][start : start + window.blocks * BLOCK_BYTES]
 

@@ -14,9 +14,9 @@ import torch
 
 from learning.errors import JournalError
 from learning.journal import Journal
-from learning.laws import Float32, Law, Rademacher, law
+from learning.laws import BLOCK_BYTES, Float32, Law, Rademacher, law
 from learning.parameters import trainable, weights_sha256
-from learning.perturbation import Window, raw_bytes, windows
+from learning.perturbation import RawStream, Window, windows
 from learning.zeroth_order import Scales, scales
 
 __all__ = ["replay"]
@@ -38,7 +38,7 @@ def replay(
     progress: Progress | None = None,
     *,
     start: int = 0,
-    piece_weights: int = 2**16,
+    piece_weights: int = 2**17,
 ) -> int:
     """Apply the journal's rounds ``start`` .. ``upto`` - 1 to ``model`` in place; returns the number of the next round.
 
@@ -71,13 +71,14 @@ def replay(
         if row.round >= start
     ]
     rule = law(meta["perturbation"], count)
+    stream = RawStream()
     done = 0
     for window in windows(weights, rule.weights_per_block, piece_weights):
         values = _gather(window, rule)
         if isinstance(rule, Rademacher):
-            _apply_signs(values, window, rounds, rule)
+            _apply_signs(values, window, rounds, rule, stream)
         else:
-            _apply(values, window, rounds, rule)
+            _apply(values, window, rounds, rule, stream)
         done += _scatter(values, window)
         if progress is not None:
             progress(done, count)
@@ -97,25 +98,25 @@ def _scatter(values: Float32, window: Window) -> int:
     return sum(piece.flat.numel() for piece in window.pieces)
 
 
-def _apply(w: Float32, window: Window, rounds: Sequence[_Round], rule: Law) -> None:
+def _apply(w: Float32, window: Window, rounds: Sequence[_Round], rule: Law, stream: RawStream) -> None:
     table = rule.table(np.float32(1.0))
     z, product = np.empty_like(w), np.empty_like(w)
     for item in rounds:
-        rule.expand(table, raw_bytes(item.seed, item.index, window.first_block, window.blocks), z)
+        rule.expand(table, stream.read(item.seed, item.index, window.first_block, window.blocks), z)
         for scale in (item.scales.forward, item.scales.back, item.scales.update):
             np.multiply(z, scale, out=product)
             np.add(w, product, out=w)
 
 
-def _apply_signs(w: Float32, window: Window, rounds: Sequence[_Round], rule: Rademacher) -> None:
+def _apply_signs(w: Float32, window: Window, rounds: Sequence[_Round], rule: Rademacher, stream: RawStream) -> None:
     # For z = +-1, fl(w + a z) = z fl(z w + a): flipping signs is exact, so a round is three scalar additions to z w.
     # `held` is z w for the z of the last round; the next round flips the bits in which the two z differ.
     flips = rule.table(np.float32(-0.0)).view(np.uint32)  # a set bit is z = +1: row of -0.0, the sign bit alone
     mask = np.empty(w.shape, dtype=np.uint32)
     held, bits = w, w.view(np.uint32)
-    previous = np.zeros(window.blocks * 32, dtype=np.uint8)
+    previous = np.zeros(window.blocks * BLOCK_BYTES, dtype=np.uint8)
     for item in rounds:
-        raw = raw_bytes(item.seed, item.index, window.first_block, window.blocks)
+        raw = stream.read(item.seed, item.index, window.first_block, window.blocks)
         np.take(flips, raw ^ previous, axis=0, out=mask.reshape(-1, 8), mode="clip")
         np.bitwise_xor(bits, mask, out=bits)
         for scale in (item.scales.forward, item.scales.back, item.scales.update):

@@ -180,22 +180,23 @@ class Link:
         counted = np.maximum(heard, 1.0)
         power_sum = np.zeros(batch)
         power_peak = np.zeros(batch)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            for i in range(scalars):
-                symbols = self._scheme.encode(payloads[:, :, i])
-                clean = self._air.superpose(channel, turned * symbols)
-                noisy = clean + self._noise_std * thermal[:, i]
-                if vector is None:
-                    statistic, heard_clean = noisy[:, 0], clean[:, 0]
-                else:
-                    statistic, heard_clean = project(vector, noisy), project(vector, clean)
-                decision = statistic.real.astype(np.float64) / amplitude
-                estimates[:, i] = self._scheme.decode(decision, counted)
-                signal_power += squared_modulus(heard_clean)
-                symbols *= symbols
-                symbols *= weight
-                power_sum += symbols.sum(axis=1)
-                np.maximum(power_peak, symbols.max(axis=1), out=power_peak)
+        # A lost round has amplitude or count zero; its estimate becomes NaN below, without a warning on the way.
+        divisor = np.where(lost, np.float32(1), amplitude) if lost.any() else amplitude
+        for i in range(scalars):
+            symbols = self._scheme.encode(payloads[:, :, i])
+            clean = self._air.superpose(channel, turned * symbols)
+            noisy = clean + self._noise_std * thermal[:, i]
+            if vector is None:
+                statistic, heard_clean = noisy[:, 0], clean[:, 0]
+            else:
+                statistic, heard_clean = project(vector, noisy), project(vector, clean)
+            decision = statistic.real.astype(np.float64) / divisor
+            estimates[:, i] = self._scheme.decode(decision, counted)
+            signal_power += squared_modulus(heard_clean)
+            symbols *= symbols
+            symbols *= weight
+            power_sum += symbols.sum(axis=1)
+            np.maximum(power_peak, symbols.max(axis=1), out=power_peak)
         estimates[lost] = np.nan
         numbers = float(devices) if present is None else np.maximum(present.sum(axis=1), 1)
         return LinkResult(

@@ -69,9 +69,7 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
             for note in objective.notes:
                 watcher.say(f"note: {note}")
             with Journal(folder.journal) as journal:
-                federation = Federation(
-                    objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal
-                )
+                federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal)
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
         reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
@@ -105,9 +103,7 @@ def _label(scenario: Scenario) -> str:
     return "noise-free" if scenario.uplink.transport == "none" else "over the air"
 
 
-def _go(
-    federation: Federation, scenario: Scenario, watcher: Watcher, label: str, folder: RunFolder | None
-) -> list[Evaluation]:
+def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str, folder: RunFolder | None) -> list[Evaluation]:
     """All remaining rounds, measuring held-out data before the first, every so often, and after the last."""
     total = scenario.federation.rounds
     with ExitStack() as stack:
@@ -147,12 +143,9 @@ def _go(
     return evaluations
 
 
-def _noise_free(
-    scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher
-) -> list[Evaluation]:
+def _noise_free(scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher) -> list[Evaluation]:
     """The same devices, batches and directions over a link without fading and noise; its journal is not kept."""
     uplink: Uplink = noise_free(scenario).uplink
     with Journal(":memory:") as journal:
         federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, uplink, journal)
         return _go(federation, scenario, watcher, "noise-free", None)
-

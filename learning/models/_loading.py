@@ -24,6 +24,7 @@ __all__ = [
     "model_config",
     "quiet_loading",
     "unloadable",
+    "usable_device",
     "word_tokenizer",
 ]
 
@@ -151,6 +152,16 @@ def word_tokenizer(texts: Iterable[str], required: Iterable[str], limit: int, co
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", bos_token="</s>"
     )
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device ``name``, once a tensor can be put there."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).fill_(0.0).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(f'the device "{name}" cannot be used here; set model.device to "cpu" or another device') from error
+    return device
 
 
 def unloadable(path: str, error: Exception) -> ModelError:

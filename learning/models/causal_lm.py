@@ -18,7 +18,7 @@ import torch
 from learning.config import ModelConfig
 from learning.data import Example, TaskData
 from learning.errors import ModelError
-from learning.models._loading import check_folder, draw_weights, load_pretrained, load_tokenizer, model_config
+from learning.models._loading import check_folder, draw_weights, load_pretrained, load_tokenizer, model_config, usable_device
 from learning.models._loading import word_tokenizer as _word_tokenizer
 from learning.objective import Classifier, Indices, Progress
 from learning.parameters import weights_sha256
@@ -72,13 +72,14 @@ class CausalLanguageModel(Classifier):
     def __init__(
         self, model: torch.nn.Module, tokenizer: Any, data: TaskData, config: ModelConfig, notes: Sequence[str] = ()
     ) -> None:
-        self.model = model.to(config.device).eval()
+        self._device = usable_device(config.device)
+        self.model = model.to(self._device).eval()
         self.notes = list(notes)
         self.base_weights_sha256 = weights_sha256(model)
         self.identity = {"model_kind": "causal_lm", "max_tokens": str(config.max_tokens), "forward": config.forward}
         self._tokenizer = tokenizer
         self._before, self._after = data.prompt.split("{text}")
-        self._device = torch.device(config.device)
+        self._start = self._leading_tokens()
         self._autocast = config.forward == "bfloat16"
         positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
         self._longest = min(config.max_tokens, positions or config.max_tokens)
@@ -91,7 +92,11 @@ class CausalLanguageModel(Classifier):
 
     def prepare(self, examples: Sequence[Example]) -> Prompts:
         """Tokenise once; a prompt that is too long loses tokens on the left of its text, never its wording."""
-        rows = [self._encode(text) for text, _ in examples]
+        texts = [text for text, _ in examples]
+        prompts = [self._before + text + self._after for text in texts]
+        bare = self._tokenizer(prompts, add_special_tokens=False, verbose=False)["input_ids"]
+        whole = [self._start + row for row in bare]
+        rows = [row if len(row) <= self._longest else self._cut(text) for text, row in zip(texts, whole, strict=True)]
         width = max(map(len, rows))
         tokens = torch.full((len(rows), width), self._padding, dtype=torch.int64)
         mask = torch.zeros((len(rows), width), dtype=torch.int64)
@@ -132,12 +137,14 @@ class CausalLanguageModel(Classifier):
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
-    def _encode(self, text: str) -> list[int]:
-        whole = list(self._tokenizer.encode(self._before + text + self._after))
-        if len(whole) <= self._longest:
-            return whole
-        start = whole[: len(whole) - len(self._ids(self._before + text + self._after))]  # what the tokenizer puts first
-        head, tail = start + self._ids(self._before), self._ids(self._after)
+    def _leading_tokens(self) -> list[int]:
+        # What the tokenizer puts before a text; an end token after it would stand where the answer belongs.
+        whole, bare = list(self._tokenizer.encode("x")), self._ids("x")
+        places = [place for place in range(len(whole)) if whole[place : place + len(bare)] == bare]
+        return whole[: places[0]] if places else []
+
+    def _cut(self, text: str) -> list[int]:
+        head, tail = self._start + self._ids(self._before), self._ids(self._after)
         room = self._longest - len(head) - len(tail)
         if room < 1:
             raise ModelError(f"the prompt's own words fill the {self._longest} tokens allowed; raise model.max_tokens")

@@ -24,7 +24,7 @@ import torch
 from learning.config import ModelConfig
 from learning.data import Example, TaskData
 from learning.errors import ModelError
-from learning.models._loading import load_tokenizer, quiet_loading, unloadable
+from learning.models._loading import load_tokenizer, quiet_loading, unloadable, usable_device
 from learning.objective import Classifier, Indices, Progress
 from learning.parameters import weights_sha256
 
@@ -69,7 +69,7 @@ class SentenceHead(Classifier):
 
     def __init__(self, encoder: _Encoder, labels: int, device: str = "cpu") -> None:
         self._encoder = encoder
-        self._device = torch.device(device)
+        self._device = usable_device(device)
         # skip_init: the ordinary constructor would draw from the global generator
         head: torch.nn.Linear = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
             torch.nn.Linear, encoder.width, labels

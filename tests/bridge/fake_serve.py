@@ -15,6 +15,7 @@ def main() -> None:
     parser.add_argument("mode")
     parser.add_argument("--bind")
     parser.add_argument("--exit-with-parent", action="store_true")
+    parser.add_argument("--key-dir")
     given = parser.parse_args()
     if given.mode == "die":
         print("first line\nthe mast is down", file=sys.stderr)
@@ -23,7 +24,7 @@ def main() -> None:
         print("no READY line", flush=True)
     if given.mode == "hang":
         time.sleep(600)
-    serve(given.bind, link_factory=fake_factory, exit_with_parent=given.exit_with_parent)
+    serve(given.bind, key_dir=given.key_dir, link_factory=fake_factory, exit_with_parent=given.exit_with_parent)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,10 @@ class Proxy(threading.Thread):
             while not self._stopping.is_set():
                 if front.poll(2):
                     route, *parts = front.recv_multipart()
-                    self._meet_fate(late, lambda parts=parts: back.send_multipart(parts))
+                    self._meet_fate(late, partial(back.send_multipart, parts))
                 if back.poll(2):
                     parts = back.recv_multipart()
-                    self._meet_fate(late, lambda parts=parts, route=route: front.send_multipart([route, *parts]))
+                    self._meet_fate(late, partial(front.send_multipart, [route, *parts]))
                 now = time.monotonic()
                 for due, send in [item for item in late if item[0] <= now]:
                     send()
@@ -150,9 +151,11 @@ def test_a_server_that_comes_back_with_another_link_is_refused() -> None:
     with running("tcp://127.0.0.1:0") as server:
         endpoint = server.endpoint
         client = AirClient(endpoint, {}, 3, timeout_s=0.5, attempts=10)
-    with running(endpoint, link_factory=lambda config, seed: FakeLink({"snr_db": 3.0}, seed)):
-        with pytest.raises(BadReply, match="snr_db: 20.0 became 3.0"):
-            client.aggregate(1, np.ones((3, 1)))
+    with (
+        running(endpoint, link_factory=lambda config, seed: FakeLink({"snr_db": 3.0}, seed)),
+        pytest.raises(BadReply, match=r"snr_db: 20\.0 became 3\.0"),
+    ):
+        client.aggregate(1, np.ones((3, 1)))
     client.close()
 
 
@@ -160,9 +163,12 @@ def test_a_server_that_forgets_at_once_is_given_up() -> None:
     def answer(message: Message) -> Message:
         return welcome() if isinstance(message, Hello) else ErrorReply(code="unknown_session", message="who?")
 
-    with scripted(answer) as endpoint, AirClient(endpoint, {}, 1) as client:
-        with pytest.raises(ServerRefused, match="forgets this session"):
-            client.aggregate(0, np.ones((1, 1)))
+    with (
+        scripted(answer) as endpoint,
+        AirClient(endpoint, {}, 1) as client,
+        pytest.raises(ServerRefused, match="forgets this session"),
+    ):
+        client.aggregate(0, np.ones((1, 1)))
 
 
 def test_nobody_there() -> None:
@@ -185,9 +191,11 @@ def test_the_late_answer_of_a_busy_server_still_counts() -> None:
             time.sleep(0.4)
             return super().aggregate(*request)
 
-    with running("tcp://127.0.0.1:0", link_factory=Busy) as server:
-        with AirClient(server.endpoint, {}, 1, timeout_s=0.15, attempts=6) as client:
-            air = client.aggregate(4, np.ones((2, 1)))
+    with (
+        running("tcp://127.0.0.1:0", link_factory=Busy) as server,
+        AirClient(server.endpoint, {}, 1, timeout_s=0.15, attempts=6) as client,
+    ):
+        air = client.aggregate(4, np.ones((2, 1)))
     assert air.estimate.tobytes() == FakeLink({}, 1).aggregate(np.array([4]), np.ones((1, 2, 1))).estimates.tobytes()
 
 
@@ -216,9 +224,12 @@ def test_a_client_survives_a_failed_call() -> None:
     ],
 )
 def test_replies_that_do_not_fit(reply: Message | list[bytes], sentence: str) -> None:
-    with scripted(lambda message: welcome() if isinstance(message, Hello) else reply) as endpoint:
-        with AirClient(endpoint, {}, 1) as client, pytest.raises(BadReply, match=sentence):
-            client.aggregate(0, np.ones((1, 1)))
+    with (
+        scripted(lambda message: welcome() if isinstance(message, Hello) else reply) as endpoint,
+        AirClient(endpoint, {}, 1) as client,
+        pytest.raises(BadReply, match=sentence),
+    ):
+        client.aggregate(0, np.ones((1, 1)))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.endpoints import PrivateEndpoint, check_bind, parse_endpoint, private_ipc_endpoint
 from bridge.errors import EndpointError
+
+# A busy machine must not fail a test.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,7 @@ def test_endpoints_that_are_refused(text: str) -> None:
 
 
 @given(st.text(max_size=40) | st.text("tcp:/[]0.1*", max_size=30).map("tcp://".__add__))
+@UNHURRIED
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         endpoint = parse_endpoint(text)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,6 +17,8 @@ from bridge.frames import FrameCodec, max_message_bytes
 from bridge.messages import AggregateRequest, ErrorReply, Hello, Limits, Message, Ping, Pong, Result, Welcome
 
 SESSION = "0f" * 32
+# A busy machine must not fail a test.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SEQ = st.integers(0, 2**64 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -73,6 +75,15 @@ def parts_of(message: Message, seq: int = 1) -> list[bytes]:
     return [bytes(part) for part in codec().encode(seq, message)]
 
 
+def fault(parts: list[bytes]) -> int | None:
+    """The sequence number that decoding fails with, None if it does not; any error but FrameError passes through."""
+    try:
+        codec().decode(parts)
+    except FrameError as error:
+        return -1 if error.seq is None else error.seq
+    return None
+
+
 def bits(message: Message) -> object:
     """All of a message as something that compares by bits."""
     if isinstance(message, AggregateRequest):
@@ -85,6 +96,7 @@ def bits(message: Message) -> object:
 
 
 @given(SEQ, MESSAGES)
+@UNHURRIED
 def test_round_trip(seq: int, message: Message) -> None:
     frame = codec().decode(parts_of(message, seq))
     assert frame.seq == seq
@@ -92,22 +104,21 @@ def test_round_trip(seq: int, message: Message) -> None:
 
 
 @given(st.lists(st.binary(max_size=80), max_size=6))
+@UNHURRIED
 def test_random_bytes_raise_only_frame_errors(parts: list[bytes]) -> None:
     with pytest.raises(FrameError):
         codec().decode(parts)
 
 
 @given(st.integers(1, 7), st.binary(max_size=200), st.lists(st.binary(max_size=40), max_size=3))
+@UNHURRIED
 def test_random_headers_raise_only_frame_errors(kind: int, header: bytes, buffers: list[bytes]) -> None:
     prefix = struct.pack("<4sBBHQ", b"PZRO", 1, kind, 0, 5)
-    try:
-        codec().decode([prefix, header, *buffers])
-    except FrameError as error:
-        assert error.seq == 5
+    assert fault([prefix, header, *buffers]) in (None, 5)
 
 
 @given(MESSAGES, st.data())
-@settings(max_examples=400)
+@settings(UNHURRIED, max_examples=400)
 def test_mutated_messages_raise_only_frame_errors(message: Message, data: st.DataObject) -> None:
     """Flip a byte, cut or lengthen a part, drop, repeat or swap parts; the codec has seen the original."""
     one = codec()
@@ -139,13 +150,11 @@ def test_mutated_messages_raise_only_frame_errors(message: Message, data: st.Dat
 
 
 @given(PLAIN)
+@UNHURRIED
 def test_a_header_of_any_plain_value_raises_only_frame_errors(value: object) -> None:
     header = msgspec.msgpack.encode({"config": value, "seed": 1})
     prefix = struct.pack("<4sBBHQ", b"PZRO", 1, 1, 0, 5)
-    try:
-        codec().decode([prefix, header])
-    except FrameError as error:
-        assert error.seq == 5
+    assert fault([prefix, header]) in (None, 5)
 
 
 def _request(**changes: Any) -> AggregateRequest:

@@ -100,9 +100,12 @@ def test_configurations_that_phy_refuses(inproc: InprocAirServer, config: dict[s
 
 
 def test_a_payload_over_the_clip_is_refused_with_the_sentence_of_phy(inproc: InprocAirServer) -> None:
-    with AirClient(inproc.endpoint, {"clip": 1.0}, SEED, context=inproc.context) as client:
-        with pytest.raises(ServerRefused, match="exceeds the clip"):
-            client.aggregate(0, np.full((2, 1), 1.5))
+    with (
+        AirClient(inproc.endpoint, {"clip": 1.0}, SEED, context=inproc.context) as client,
+        pytest.raises(ServerRefused, match="exceeds the clip") as caught,
+    ):
+        client.aggregate(0, np.full((2, 1), 1.5))
+    assert caught.value.code == "bad_request"
 
 
 def test_a_class_that_the_server_allows_is_loaded() -> None:

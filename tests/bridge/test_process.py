@@ -16,7 +16,8 @@ import pytest
 
 from bridge.client import AirClient
 from bridge.endpoints import parse_endpoint
-from bridge.errors import BridgeError, ServerGone
+from bridge.errors import BridgeError, ServerGone, ServerRefused
+from bridge.keys import ClientKeys, generate_keys
 from bridge.process import AirServerProcess
 from tests.bridge.fakes import FakeLink, example
 
@@ -60,6 +61,15 @@ def test_a_server_process_gives_the_direct_bits_and_ends(bind: str | None) -> No
         assert not Path(endpoint.name).parent.exists()
 
 
+def test_a_server_process_with_keys(tmp_path: Path) -> None:
+    generate_keys(tmp_path / "keys")
+    with AirServerProcess("tcp://127.0.0.1:0", key_dir=str(tmp_path / "keys"), command=command()) as server:
+        with server.client({}, 6, keys=ClientKeys.load(tmp_path / "keys")) as client:
+            client.ping()
+        with pytest.raises(ServerRefused, match="demands keys"):
+            server.client({}, 6)
+
+
 def test_a_server_that_dies_at_once_leaves_its_last_words() -> None:
     with pytest.raises(ServerGone, match=r"status 3 before it listened; it said: first line\nthe mast is down"):
         AirServerProcess(command=command("die")).start()
@@ -69,18 +79,17 @@ def test_a_server_that_does_not_get_ready() -> None:
     with pytest.raises(ServerGone, match="before it listened"):
         AirServerProcess(command=command("babble")).start()
     server = AirServerProcess(command=command("hang"), start_timeout_s=0.2)
-    with pytest.raises(ServerGone, match="did not listen within 0.2 s"):
+    with pytest.raises(ServerGone, match=r"did not listen within 0\.2 s"):
         server.start()
     assert not server.alive()
 
 
 def test_a_client_notices_at_once_that_the_process_was_killed() -> None:
-    with AirServerProcess(command=command()) as server:
-        with server.client({}, 6, timeout_s=600.0) as client:
-            client.ping()
-            os.kill(server.pid, signal.SIGKILL)
-            with pytest.raises(ServerGone, match="has ended"):
-                client.aggregate(0, np.ones((1, 1)))
+    with AirServerProcess(command=command()) as server, server.client({}, 6, timeout_s=600.0) as client:
+        client.ping()
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(ServerGone, match="has ended"):
+            client.aggregate(0, np.ones((1, 1)))
 
 
 def test_a_server_process_is_started_once() -> None:
@@ -120,18 +129,20 @@ def test_the_server_ends_with_a_parent_that_is_killed() -> None:
         "if fork == 0:\n"
         "    time.sleep(60)\n"
         "    os._exit(0)\n"
-        "print(server.pid, fork, flush=True)\n"
+        "print(server.pid, fork, server.endpoint, flush=True)\n"
         "time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    server, fork = map(int, parent.stdout.readline().split())
+    *pids, endpoint = parent.stdout.readline().split()
+    server, fork = map(int, pids)
     try:
         assert not gone(server)
         parent.kill()
         parent.wait(10)
         assert within(10, lambda: gone(server))
         assert not gone(fork)
+        assert not Path(parse_endpoint(endpoint).name).parent.exists()
     finally:
         os.kill(fork, signal.SIGKILL)
         parent.stdout.close()

@@ -24,7 +24,7 @@ from tests.bridge.fakes import FakeLink, example, fake_factory, running
 def ask(endpoint: str, *messages: list[bytes], wait_ms: int = 2000) -> list[Message]:
     """Send raw messages from one DEALER, then a PING; return all replies but the last PONG."""
     codec = FrameCodec(Limits())
-    replies = []
+    replies: list[Message] = []
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
         dealer.connect(endpoint)
@@ -137,9 +137,11 @@ def test_a_description_that_the_wire_cannot_carry_is_an_internal_error() -> None
         def description(self) -> dict[str, int | float | str]:
             return {"list": [1]}  # type: ignore[dict-item]
 
-    with running("tcp://127.0.0.1:0", link_factory=Odd) as server:
-        with pytest.raises(ServerRefused, match="describes its list by a list"):
-            AirClient(server.endpoint, {}, 1)
+    with (
+        running("tcp://127.0.0.1:0", link_factory=Odd) as server,
+        pytest.raises(ServerRefused, match="describes its list by a list"),
+    ):
+        AirClient(server.endpoint, {}, 1)
 
 
 def test_opening_is_idempotent_and_sessions_are_bounded() -> None:
@@ -166,7 +168,7 @@ def test_a_client_that_left_is_counted_not_mourned() -> None:
     release = threading.Event()
 
     class Slow(FakeLink):
-        def aggregate(self, *request: np.ndarray) -> object:  # type: ignore[override,type-arg]
+        def aggregate(self, *request: np.ndarray) -> object:  # type: ignore[override]
             release.wait(10)
             return super().aggregate(*request)
 
@@ -183,9 +185,11 @@ def test_a_client_that_left_is_counted_not_mourned() -> None:
 
 
 def test_a_port_in_use_is_refused_with_one_sentence() -> None:
-    with running("tcp://127.0.0.1:0") as server:
-        with pytest.raises(EndpointError, match=r"tcp://127.0.0.1:\d+ is in use; stop the server"):
-            AirServer(server.endpoint, fake_factory).bind()
+    with (
+        running("tcp://127.0.0.1:0") as server,
+        pytest.raises(EndpointError, match=r"tcp://127.0.0.1:\d+ is in use; stop the server"),
+    ):
+        AirServer(server.endpoint, fake_factory).bind()
 
 
 def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
@@ -229,7 +233,7 @@ def test_inproc_gives_the_direct_bits() -> None:
         assert server.alive()
         with AirClient(server.endpoint, {}, 4, context=server.context) as client:
             assert client.aggregate_rounds(rounds, payloads, present).estimates.tobytes() == direct.estimates.tobytes()
-        with pytest.raises(BridgeError, match="context=server.context"):
+        with pytest.raises(BridgeError, match=r"context=server\.context"):
             AirClient(server.endpoint, {}, 4)
     assert not server.alive()
 

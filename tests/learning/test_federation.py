@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning import models, tasks
 from learning.batches import batch, shards
-from learning.config import ZerothOrderConfig
+from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
 from learning.errors import JournalError, RoundError
+from learning.federation import Federation
 from learning.journal import Journal
 from learning.parameters import trainable, weights_sha256
 from learning.perturbation import Perturbation
@@ -265,3 +267,15 @@ def test_bridge_shaped_answers_are_enough() -> None:
     record = next(tiny_federation(uplink=Client()).run(1))
     assert record.estimate == 0.5
     assert record.diagnostics == {"snr_db": 1.0}
+
+
+def test_the_default_model_and_task_learn() -> None:
+    data = tasks.load(TaskConfig(train_examples=400, validation_examples=200))
+    objective = models.build(ModelConfig(), data)
+    config = FederationConfig(rounds=150)
+    federation = Federation(objective, data, config, ZerothOrderConfig(), NoiseFreeUplink(), Journal(":memory:"))
+    before = federation.evaluate()
+    list(federation.run())
+    after = federation.evaluate()
+    assert 0.35 < before.accuracy < 0.65
+    assert after.accuracy > before.accuracy + 0.15

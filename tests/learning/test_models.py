@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -108,6 +109,20 @@ def test_long_texts_lose_their_left(data: TaskData) -> None:
     wide = TaskData(data.train, data.validation, data.labels, "the film was a {text} very plain story It was")
     message = fault(tiny_opt(wide, max_tokens=8).prepare, [(text, 1)])
     assert "raise model.max_tokens" in message
+
+
+def test_an_end_token_is_left_out(data: TaskData) -> None:
+    config = opt_config()
+    tokenizer = word_tokenizer([t for t, _ in data.train], ["It was", *data.verbalizers], 48, config)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="</s> $A <pad>", special_tokens=[("</s>", 2), ("<pad>", 1)]
+    )
+    for limit, words in ((30, ["</s>", "film", "story", "good", "It", "was"]), (8, None)):
+        objective = CausalLanguageModel(draw_weights(config, 1), tokenizer, data, ModelConfig(max_tokens=limit))
+        text = "film story good" if words else "the film was a very plain story good"
+        tokens = objective.prepare([(text, 1)]).tokens[0].tolist()
+        expected = words or ["</s>", "a", "very", "plain", "story", "good", "It", "was"]
+        assert tokenizer.convert_ids_to_tokens(tokens) == expected
 
 
 def test_verbalizers_must_be_single_tokens(data: TaskData) -> None:
@@ -233,6 +248,8 @@ def test_what_is_refused(tmp_path: Path, data: TaskData) -> None:
     assert "needs model.path" in fault(models.build, ModelConfig(kind="causal_lm"), data)
     assert "did you mean causal_lm?" in fault(models.build, ModelConfig(kind="causal-lm"), data)
     assert "brings its own folder" in fault(models.build, ModelConfig(kind="embedded", path="x"), data)
+    assert 'device "cuda:77" cannot be used' in fault(tiny_opt, data, device="cuda:77")
+    assert 'device "abacus" cannot be used' in fault(tiny_opt, data, device="abacus")
     assert "no random weights" in fault(models.build, ModelConfig(kind="sentence_head", random_weights=True), data)
 
 

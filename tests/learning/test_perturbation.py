@@ -2,6 +2,8 @@
 
 import hashlib
 import statistics
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,6 +218,30 @@ def test_other_seed_direction_and_purpose_are_other_streams() -> None:
         raw_bytes(0, 0, 8, 8).tobytes(),
     }
     assert len(streams) == 5
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_memory_is_a_few_chunks_not_a_copy(name: str) -> None:
+    weights = vectors(4_000_000)  # 16 MB
+    z = Perturbation(weights, 0, name, keep_bytes=2**20, chunk_weights=2**16)
+    tracemalloc.start()
+    try:
+        z.add(0, np.float32(1e-3))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6
+
+
+def test_the_document_holds_these_vectors() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "perturbation.md").read_text("utf-8")
+    for seed, round_index, direction, block in ((0, 0, 0, 0), (7, 3, 0, 5), (2**63 - 1, 2**31, 1, 2**40)):
+        assert f"`{raw_bytes(seed, round_index, block, 1, direction=direction).tobytes().hex()}`" in text
+    digests = [
+        mark.args[1] for test in (test_golden_vectors, test_golden_weights_after_three_rounds) for mark in test.pytestmark
+    ]
+    for case in (case for cases in digests for case in cases):
+        assert f"`{case[-1]}`" in text
 
 
 def test_unknown_law_is_refused() -> None:

@@ -6,6 +6,7 @@ from sionna.phy.channel import TimeChannel
 
 from phy.airs.numpy import Part as NumpyAir
 from phy.airs.sionna import KeyedRayleighBlockFading
+from phy.airs.sionna import Part as SionnaAir
 from phy.draws import CachedDraws, KeyedDraws
 
 
@@ -20,6 +21,14 @@ def test_it_runs_in_sionnas_time_channel_and_superposes_like_the_link():
     expected = air.superpose(air.fading(5, 17, 6, 2), x)
     assert y.shape == (6, 1, 2, 4)
     assert np.allclose(y[:, 0].numpy(), expected[:, :, None], atol=1e-5)
+
+
+def test_the_link_fades_as_the_model_does():
+    draws = CachedDraws(KeyedDraws(8))
+    model = KeyedRayleighBlockFading(draws, num_rx_ant=2, num_tx=5)
+    model.first_round = 300
+    a, _ = model(40, 1)
+    assert np.array_equal(a[:, 0, :, :, 0, 0, 0].numpy(), SionnaAir(draws).fading(5, 300, 40, 2))
 
 
 def test_its_shapes_are_sionnas():

@@ -1,0 +1,41 @@
+"""Shared by the benchmarks: how a ratio is taken and recorded."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def record(benchmark: Any) -> Callable[..., None]:
+    """``record(name, value, target=..., best="low"|"high")`` adds a row to the table of ratios."""
+
+    def add(name: str, value: float, target: float | None = None, best: str = "low") -> None:
+        rows = benchmark.extra_info.setdefault("ratios", {})
+        rows[name] = {"value": float(value), "target": target, "best": best}
+
+    return add
+
+
+@pytest.fixture
+def interleaved() -> Callable[..., list[float]]:
+    """``interleaved(f, g, ...)``: median seconds of each, taken in turn so that a change of the machine hits all alike."""
+
+    def measure(*functions: Callable[[], object], repeats: int = 15, warmup: int = 2) -> list[float]:
+        times: list[list[float]] = [[] for _ in functions]
+        for turn in range(repeats + warmup):
+            for i, function in enumerate(functions):
+                began = time.perf_counter()
+                function()
+                if turn >= warmup:
+                    times[i].append(time.perf_counter() - began)
+        return [sorted(t)[len(t) // 2] for t in times]
+
+    return measure

@@ -1,0 +1,54 @@
+"""The protocol's document and the codec say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from bridge.frames import HEADER_BYTES, MAX_DIAGNOSTICS, FrameCodec
+from bridge.messages import PROTOCOL_VERSION, AggregateRequest, ErrorCode, Limits, Message, Ping, Result
+from bridge.server import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, HIGH_WATER_MARK
+from bridge.sessions import session_id
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def _example(name: str) -> list[bytes]:
+    match = re.search(rf"```hex {name}\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert match is not None
+    return [bytes.fromhex(part) for part in re.split(r"\n(?! )", match[1].strip())]
+
+
+def _written(seq: int, message: Message) -> list[bytes]:
+    return [bytes(part) for part in FrameCodec(Limits()).encode(seq, message)]
+
+
+def test_the_examples_are_what_the_codec_writes() -> None:
+    request = AggregateRequest("ab" * 32, np.array([7]), np.array([[[0.5], [-0.25]]]))
+    result = Result(np.array([[0.125]]), np.array([False]), {"active": np.array([2.0])})
+    assert _example("ping") == _written(1, Ping())
+    assert _example("aggregate") == _written(2, request)
+    assert _example("result") == _written(2, result)
+    header = re.search(r"```json aggregate\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert header is not None
+    assert msgspec.msgpack.decode(_example("aggregate")[1]) == json.loads(header[1])
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    assert f"protocol, version {PROTOCOL_VERSION}" in DOCUMENT
+    limits = Limits()
+    for name in limits.__struct_fields__:
+        assert f"| `{name}` | {getattr(limits, name):,} |".replace(",", " ") in DOCUMENT
+    assert f"at most {HEADER_BYTES:,} bytes".replace(",", " ") in DOCUMENT
+    assert f"at most {MAX_DIAGNOSTICS}," in DOCUMENT
+    assert f"At most {HIGH_WATER_MARK} messages" in DOCUMENT
+    assert f"every {HEARTBEAT_MS // 1000} s, dead after {HEARTBEAT_TIMEOUT_MS // 1000} s" in DOCUMENT
+    for code in typing.get_args(ErrorCode):
+        assert f"| `{code}` |" in DOCUMENT
+    session = session_id({"snr_max_db": 20.0, "air": "numpy"}, 7)
+    assert session in DOCUMENT

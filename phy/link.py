@@ -101,12 +101,14 @@ class Link:
         """
         rounds, payloads, present = self._checked(rounds, payloads, present)
         batch, devices, scalars = payloads.shape
+        group = GROUP_ROUNDS * devices * self.config.receive_antennas
+        slices = list(_runs(rounds, GROUP_ROUNDS * max(1, _CHUNK_ELEMENTS // group)))
+        if len(slices) == 1:
+            return self._consecutive(int(rounds[0]), payloads, present)
         estimates = np.empty((batch, scalars))
         lost = np.zeros(batch, np.bool_)
         diagnostics: dict[str, NDArray[np.float64]] = {}
-        group = GROUP_ROUNDS * devices * self.config.receive_antennas
-        width = GROUP_ROUNDS * max(1, _CHUNK_ELEMENTS // group)
-        for low, high in _runs(rounds, width):
+        for low, high in slices:
             who = None if present is None else present[low:high]
             part = self._consecutive(int(rounds[low]), payloads[low:high], who)
             estimates[low:high] = part.estimates
@@ -165,7 +167,7 @@ class Link:
             heard = active.sum(axis=1).astype(np.float64)
         else:
             heard = np.full(batch, float(devices))
-        lost = (heard == 0) | (amplitude == 0)
+        lost = amplitude == 0 if active is None else (heard == 0) | (amplitude == 0)
         precoder = np.conj(effective)
         precoder *= weight
         weight *= amplitude[:, None]  # now |precoder|^2 = a^2 / |f|^2
@@ -173,31 +175,30 @@ class Link:
         if self._offsets is not None:
             turned = multiply(self._offsets.gains(devices, first, batch), precoder)
 
-        estimates = np.empty((batch, scalars))
-        signal_power = np.zeros(batch)
         thermal = self._cached.complex_normal("noise", 1, first, batch, scalars * antennas)
-        thermal = thermal.reshape(batch, scalars, antennas)
-        counted = np.maximum(heard, 1.0)
-        power_sum = np.zeros(batch)
-        power_peak = np.zeros(batch)
+        thermal = (self._noise_std * thermal).reshape(batch, scalars, antennas)
         # A lost round has amplitude or count zero; its estimate becomes NaN below, without a warning on the way.
-        divisor = np.where(lost, np.float32(1), amplitude) if lost.any() else amplitude
+        any_lost = bool(lost.any())
+        divisor = np.where(lost, np.float32(1), amplitude) if any_lost else amplitude
+        counted = np.maximum(heard, 1.0) if any_lost else heard
+        estimates = np.empty((batch, scalars))
+        signal_power, power_sum, power_peak = (np.zeros(batch) for _ in range(3))
         for i in range(scalars):
             symbols = self._scheme.encode(payloads[:, :, i])
             clean = self._air.superpose(channel, turned * symbols)
-            noisy = clean + self._noise_std * thermal[:, i]
+            noisy = clean + thermal[:, i]
             if vector is None:
                 statistic, heard_clean = noisy[:, 0], clean[:, 0]
             else:
                 statistic, heard_clean = project(vector, noisy), project(vector, clean)
-            decision = statistic.real.astype(np.float64) / divisor
-            estimates[:, i] = self._scheme.decode(decision, counted)
+            estimates[:, i] = self._scheme.decode(statistic.real / divisor.astype(np.float64), counted)
             signal_power += squared_modulus(heard_clean)
             symbols *= symbols
             symbols *= weight
             power_sum += symbols.sum(axis=1)
             np.maximum(power_peak, symbols.max(axis=1), out=power_peak)
-        estimates[lost] = np.nan
+        if any_lost:
+            estimates[lost] = np.nan
         numbers = float(devices) if present is None else np.maximum(present.sum(axis=1), 1)
         return LinkResult(
             estimates,

@@ -122,5 +122,6 @@ def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> N
         axes.hist(np.clip(normalised, -spread, spread), bins=41, density=True, color=BLUE, alpha=0.6, label="this run")
         at = np.linspace(-spread, spread, 400)
         axes.plot(at, norm.pdf(at), color=ORANGE, label="receiver noise alone, N(0, 1)")
-        axes.legend(fontsize=7)
+        axes.set_ylim(0, 1.3 * max(axes.get_ylim()[1], 0.4) / 1.05)  # room for the legend above the curve
+        axes.legend(fontsize=7, loc="upper right")
     axes.set(xlabel="error / std of the receiver noise", ylabel="density", title="Error of the estimate")

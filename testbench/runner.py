@@ -121,6 +121,7 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             held_out = federation.evaluate()
             evaluation = Evaluation(federation.next_round, held_out.accuracy, held_out.loss)
             evaluations.append(evaluation)
+            measured.add(evaluation.round)
             if folder is not None:
                 folder.add_evaluation(evaluation)
             watcher.evaluated(evaluation)

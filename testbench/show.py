@@ -23,8 +23,8 @@ def show_result(console: Console, result: RunResult) -> None:
     lines = [
         f"link      {_number(summary['received_snr_db'], 'dB received SNR')}, NMSE {_number(summary['nmse_db'], 'dB')}, "
         f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
-        f"uplink    {summary['uplink_symbols_per_round']} symbol and {summary['pilot_symbols_per_round']} pilot symbols a round "
-        f"for all {summary['devices']} devices",
+        f"uplink    {summary['uplink_symbols_per_round']} symbol and {summary['pilot_symbols_per_round']} pilot symbols "
+        f"a round for all {summary['devices']} devices",
         f"cost      {summary['wall_s']:.0f} s, {summary['peak_rss_mib']:.0f} MiB",
         f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
         f"figures   {', '.join(str(path) for path in sorted(result.folder.figures.glob('*.png')))}",

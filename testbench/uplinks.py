@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from bridge.client import AirClient
 from bridge.keys import ClientKeys
@@ -24,7 +25,7 @@ class OpenUplink:
 
 def noise_free(scenario: Scenario) -> OpenUplink:
     """The in-process link without fading and noise."""
-    scheme = "sign" if scenario.link.scheme == "sign" else "analog"
+    scheme: Literal["analog", "sign"] = "sign" if scenario.link.scheme == "sign" else "analog"
     uplink = NoiseFreeUplink(scheme, scenario.link.decision)
     bits = 1 if scheme == "sign" else 16
     description: dict[str, int | float | str] = {

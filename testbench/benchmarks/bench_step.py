@@ -26,11 +26,11 @@ def bench_step(benchmark: Any, record: Any, interleaved: Any, model: str) -> Non
 
     repeats = 40 if model == "embedded" else 5
     step_s, forward_s, plain_s = interleaved(step, two_forwards, two_plain, repeats=repeats, warmup=1)
-    record(f"step, {model}: multiples of two forward passes (answer logits)", step_s / forward_s)
-    record(f"step, {model}: multiples of two plain forward passes (all logits)", step_s / plain_s)
+    record(f"step, {model}: over two forwards, answer logits", step_s / forward_s)
+    record(f"step, {model}: over two forwards, all logits", step_s / plain_s)
     peaks = {what: _peak_mib(model, what) for what in ("inference", "step")}
-    record(f"step, {model}: peak memory over imports, multiples of inference", peaks["step"] / peaks["inference"])
-    record(f"inference, {model}: peak memory over imports [MiB]", peaks["inference"])
+    record(f"step, {model}: peak memory over inference", peaks["step"] / peaks["inference"])
+    record(f"inference, {model}: peak beyond imports [MiB]", peaks["inference"])
     benchmark.pedantic(step, rounds=3, warmup_rounds=1)
 
 

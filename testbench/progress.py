@@ -1,5 +1,6 @@
 """What the command line shows while a scenario runs: a live bar on a terminal, plain lines elsewhere."""
 
+import math
 import time
 
 from rich.console import Console
@@ -74,7 +75,7 @@ class ProgressWatcher(Watcher):
     def finished(self) -> None:
         """Leave the last state on the screen."""
         self._close()
-        if not self._console.is_terminal:
+        if not self._console.is_terminal and self._total:
             self._line()
 
     def _status(self) -> str:
@@ -84,9 +85,7 @@ class ProgressWatcher(Watcher):
         if self._accuracy is not None:
             parts.append(f"accuracy {100 * self._accuracy:.1f} %")
         if self._power_count:
-            from math import log10
-
-            parts.append(f"SNR {10 * log10(max(self._power_sum / self._power_count, 1e-30)):.1f} dB")
+            parts.append(f"SNR {10 * math.log10(max(self._power_sum / self._power_count, 1e-30)):.1f} dB")
         return "  ".join(parts)
 
     def _line(self) -> None:

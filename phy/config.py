@@ -44,8 +44,8 @@ class OffsetLaw(_Frozen):
     ``constant``: the same value at every device. ``uniform``: on [-value, value]. ``normal``: standard deviation value.
     """
 
-    law: Literal["none", "constant", "uniform", "normal"] = "none"
-    value: Finite = 0.0
+    law: Literal["none", "constant", "uniform", "normal"] = Field("none", description="law of the offset")
+    value: Finite = Field(0.0, description="the value, half width or standard deviation, in the unit of the section's name")
     per: Literal["round", "device"] = Field("round", description="drawn anew each round, or once per device")
 
     @model_validator(mode="after")
@@ -78,7 +78,7 @@ class LinkConfig(_Frozen):
     decision: Literal["soft", "hard"] = Field("soft", description="sign: the scaled sum of votes, or its sign")
     clip: Positive = Field(100.0, description="gamma: payloads lie in [-clip, clip]; the peak amplitude is sized for it")
     snr_max_db: Finite = Field(20.0, description="P E|h|^2 / N0")
-    receive_antennas: int = Field(1, ge=1, le=256)
+    receive_antennas: int = Field(1, ge=1, le=256, description="antennas M of the server")
     combiner: Literal["max_min", "equal"] = Field("max_min", description="how several antennas are combined")
     air: str = Field("sionna", description="sionna | numpy, or module:Class: the engine of fading and superposition")
     csi: CsiConfig = CsiConfig()

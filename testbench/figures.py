@@ -111,17 +111,22 @@ def _scatter(axes: Axes, true_mean: Any, estimate: Any) -> None:
 
 
 def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> None:
-    """Errors in units of the receiver noise alone: N(0, 1) where nothing else disturbs."""
+    """Errors in units of the receiver noise alone: N(0, 1) where nothing else disturbs, for the schemes that are linear."""
     link = scenario.link
-    peak = link.clip if link.scheme == "analog" else 1.0
-    active = totals.columns["active"][heard]
-    std = peak * math.sqrt(link.n0 / 2.0) / (totals.columns["aligned_gain"][heard] * active)
-    normalised = (totals.estimate - totals.true_mean)[heard] / std
-    if normalised.size:
-        spread = max(4.0, min(20.0, float(np.percentile(np.abs(normalised), 99))))
+    peak = {"analog": link.clip, "sign": 1.0}.get(link.scheme) if link.decision == "soft" or link.scheme == "analog" else None
+    error = (totals.estimate - totals.true_mean)[heard]
+    unit = 1.0 if peak is None else peak * math.sqrt(link.n0 / 2.0)
+    if peak is not None:
+        unit = unit / (totals.columns["aligned_gain"][heard] * totals.columns["active"][heard])
+    if error.size:
+        normalised = error / unit
+        spread = float(np.percentile(np.abs(normalised), 99))
+        spread = max(4.0, min(20.0, spread)) if peak is not None else max(spread, 1e-12)
         axes.hist(np.clip(normalised, -spread, spread), bins=41, density=True, color=BLUE, alpha=0.6, label="this run")
-        at = np.linspace(-spread, spread, 400)
-        axes.plot(at, norm.pdf(at), color=ORANGE, label="receiver noise alone, N(0, 1)")
-        axes.set_ylim(0, 1.3 * max(axes.get_ylim()[1], 0.4) / 1.05)  # room for the legend above the curve
+        if peak is not None:
+            at = np.linspace(-spread, spread, 400)
+            axes.plot(at, norm.pdf(at), color=ORANGE, label="receiver noise alone, N(0, 1)")
+        axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend above the curve
         axes.legend(fontsize=7, loc="upper right")
-    axes.set(xlabel="error / std of the receiver noise", ylabel="density", title="Error of the estimate")
+    label = "error" if peak is None else "error / std of the receiver noise"
+    axes.set(xlabel=label, ylabel="density", title="Error of the estimate")

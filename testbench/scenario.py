@@ -30,8 +30,8 @@ class UplinkConfig(_Frozen):
         default="ipc", description="none: the noise-free mean, computed in process"
     )
     endpoint: str | None = Field(default=None, description="a running air server; none: the run starts its own")
-    timeout_s: float = Field(default=10.0, gt=0, le=3600)
-    attempts: int = Field(default=3, ge=1, le=100)
+    timeout_s: float = Field(default=10.0, gt=0, le=3600, description="wait for an answer before asking again")
+    attempts: int = Field(default=3, ge=1, le=100, description="how often to ask before giving up")
     keys: Path | None = Field(default=None, description="folder with CURVE keys, for a server that is not on this machine")
 
 
@@ -51,7 +51,7 @@ class ComputeConfig(_Frozen):
 class Scenario(_Frozen):
     """A whole run."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="names the run folder")
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every draw: perturbations, batches, fades, noise")
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
@@ -193,7 +193,7 @@ def _sentence(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        keys = _keys_at(place[:-1])
+        keys = keys_at(place[:-1])
         near = difflib.get_close_matches(place[-1], keys, n=1, cutoff=0.5)
         elsewhere = [path for path in _all_keys() if path.split(".")[-1] == place[-1]]
         if elsewhere:
@@ -210,7 +210,8 @@ def _sentence(error: ValidationError) -> str:
     return f"{name}: {message}{got}{more}" if name else f"{message}{more}"
 
 
-def _keys_at(place: list[str]) -> list[str]:
+def keys_at(place: list[str]) -> list[str]:
+    """The keys that a scenario may hold in the section ``place``."""
     model: Any = Scenario
     for part in place:
         model = model.model_fields[part].annotation
@@ -220,7 +221,7 @@ def _keys_at(place: list[str]) -> list[str]:
 
 def _all_keys(place: tuple[str, ...] = ()) -> list[str]:
     found = []
-    for key in _keys_at(list(place)):
+    for key in keys_at(list(place)):
         model: Any = Scenario
         for part in (*place, key):
             model = model.model_fields[part].annotation

@@ -1,0 +1,55 @@
+"""What the documents show runs, and what they point to exists."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_readmes_python_runs(number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = blocks("README.md")
+    assert len(found) == 2
+    exec(compile(found[number], f"README block {number}", "exec"), {})
+
+
+def test_the_example_scheme_works_from_a_users_own_module(tmp_path, monkeypatch):
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "root.py").write_text(blocks("docs/extending.md")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from phy.config import LinkConfig
+    from phy.link import Link
+
+    link = Link(LinkConfig(clip=4.0, scheme="mylab.root:Part", snr_max_db=120.0), seed=1)
+    payloads = np.full((50, 3, 1), -2.5)
+    assert np.allclose(link.aggregate(np.arange(50), payloads).estimates, -2.5, atol=1e-2)
+    sys.modules.pop("mylab.root", None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_point_at_files(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readmes_commands_exist():
+    from typer.testing import CliRunner
+
+    from testbench.cli import app
+
+    runner = CliRunner()
+    commands = {c for page in PAGES for c in re.findall(r"(?:`|bin/|    )pairzero ([a-z]+)", page.read_text())}
+    assert commands >= {"run", "replay", "bench", "air", "scenarios"}
+    for command in sorted(commands):
+        assert runner.invoke(app, [command, "--help"]).exit_code == 0, command

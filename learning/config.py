@@ -55,7 +55,9 @@ class ModelConfig(_Frozen):
 
     kind: str = Field(default="embedded", description="embedded, causal_lm, sentence_head, or module:function")
     path: str | None = Field(default=None, description="model folder, or a hub name")
-    random_weights: bool = Field(default=False, description="draw the weights (timing and plumbing only)")
+    random_weights: bool | Literal["without_path"] = Field(
+        default=False, description="true: draw the weights (timing and plumbing only); without_path: where path is not set"
+    )
     weights_seed: Seed = Field(default=0, description="seed of drawn weights")
     max_tokens: int = Field(default=256, ge=8, description="longest prompt in tokens; text is cut on its left")
     device: str = Field(default="cpu", description="torch device of the forward passes")
@@ -63,6 +65,11 @@ class ModelConfig(_Frozen):
         default="float32", description="arithmetic of the forward passes; weights stay float32"
     )
     cache_folder: Path | None = Field(default=None, description="where sentence features are kept")
+
+    @property
+    def draws_weights(self) -> bool:
+        """Whether the weights are random rather than loaded."""
+        return self.random_weights is True or (self.random_weights == "without_path" and self.path is None)
 
 
 class TaskConfig(_Frozen):

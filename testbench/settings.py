@@ -1,6 +1,7 @@
 """The page of all settings, made from the configuration objects: ``python -m testbench.settings > docs/scenario.md``."""
 
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -63,6 +64,11 @@ def _is_section(annotation: Any) -> bool:
 def _type(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    if (
+        get_origin(annotation) in (Union, UnionType)
+        and len(choices := [a for a in get_args(annotation) if a is not type(None)]) > 1
+    ):
+        return ", ".join(_type(choice) for choice in choices)
     if get_origin(annotation) is tuple:
         return "list of text"
     arguments = [a for a in get_args(annotation) if a is not type(None)]

@@ -29,12 +29,12 @@ __all__ = ["CausalLanguageModel", "Prompts", "build"]
 def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> CausalLanguageModel:
     """A model from ``config.path`` (folder or hub name); with ``random_weights``, drawn ones (OPT-125M's shape by default)."""
     notes = []
-    if config.path is None and not config.random_weights:
+    if config.path is None and not config.draws_weights:
         raise ModelError("the kind causal_lm needs model.path, a folder or hub name, or model.random_weights = true")
     if config.path is not None:
-        check_folder(config.path, weights=not config.random_weights)
+        check_folder(config.path, weights=not config.draws_weights)
         tokenizer = load_tokenizer(config.path)
-    if config.random_weights:
+    if config.draws_weights:
         configuration = model_config(config.path)
         if config.path is None:
             texts = [text for text, _ in data.train]

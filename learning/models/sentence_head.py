@@ -35,7 +35,7 @@ _ROWS = 64  # sentences embedded at once
 
 def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> SentenceHead:
     """A head for the labels of ``data`` on the encoder in ``config.path`` (the MiniLM package's by default)."""
-    if config.random_weights:
+    if config.draws_weights:
         raise ModelError("the kind sentence_head has no random weights: a random encoder says nothing; leave it false")
     folder = minilm_folder() if config.path is None else Path(config.path)
     return SentenceHead(_Encoder(folder, config, progress), len(data.labels), config.device)

@@ -195,6 +195,9 @@ def test_folder_is_loaded_as_saved(folder: Path, data: TaskData) -> None:
     drawn = models.build(ModelConfig(kind="causal_lm", path=str(folder), random_weights=True, weights_seed=5), data)
     assert drawn.base_weights_sha256 == objective.base_weights_sha256
     assert "random" in drawn.notes[0]
+    either = models.build(ModelConfig(kind="causal_lm", path=str(folder), random_weights="without_path"), data)
+    assert either.notes == []
+    assert ModelConfig(kind="causal_lm", random_weights="without_path").draws_weights
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -13,6 +13,7 @@ from learning.journal import Journal
 from learning.objective import Objective
 from learning.uplink import Uplink
 from testbench.errors import RunFolderError
+from testbench.memory import peak_rss_mib
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
@@ -72,11 +73,20 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
                 federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal)
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
+            server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
         reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
         with Journal(folder.journal, read_only=True) as journal:
             totals = LinkTotals.of(journal)
         summary = summarise(
-            scenario, objective, federation, evaluations, reference, totals, description, time.perf_counter() - began
+            scenario,
+            objective,
+            federation,
+            evaluations,
+            reference,
+            totals,
+            description,
+            time.perf_counter() - began,
+            server_peak_mib,
         )
         folder.write_summary(summary)
         draw_figures(folder, scenario, evaluations, reference, summary)

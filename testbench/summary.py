@@ -1,7 +1,6 @@
 """The flat summary of a run: stable keys that other tools can read."""
 
 import math
-import resource
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ from learning.federation import Federation
 from learning.journal import Journal
 from learning.objective import Objective
 from learning.parameters import weights_sha256
+from testbench.memory import peak_rss_mib
 from testbench.run_folder import Evaluation
 from testbench.scenario import Scenario
 
@@ -69,6 +69,7 @@ def summarise(
     totals: LinkTotals,
     link: dict[str, int | float | str],
     wall_s: float,
+    server_peak_mib: float | None,
 ) -> dict[str, Any]:
     """Every number that a run is quoted by. A key whose quantity does not exist is None."""
     devices = scenario.federation.devices
@@ -77,8 +78,6 @@ def summarise(
     received_snr_db = None
     if power is not None and power > 0 and isinstance(n0, float):
         received_snr_db = 10.0 * math.log10(power / n0)
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    children_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
         "name": scenario.name,
         "seed": scenario.seed,
@@ -109,8 +108,8 @@ def summarise(
         "power_mean": totals.mean("power_mean"),
         "power_peak": float(np.nanmax(totals.columns["power_peak"])) if "power_peak" in totals.columns else None,
         "wall_s": wall_s,
-        "peak_rss_mib": peak_kib / 1024.0,
-        "peak_rss_server_mib": children_kib / 1024.0 if children_kib else None,
+        "peak_rss_mib": peak_rss_mib(),
+        "peak_rss_server_mib": server_peak_mib,
         "notes": objective.notes,
         "versions": versions(),
     }

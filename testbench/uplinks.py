@@ -16,11 +16,12 @@ from testbench.scenario import Scenario
 
 @dataclass(frozen=True)
 class OpenUplink:
-    """An uplink in use, what its link says of itself, and where it is."""
+    """An uplink in use, what its link says of itself, where it is, and the process of a server of its own."""
 
     uplink: Uplink
     description: Mapping[str, int | float | str]
     where: str
+    server_pid: int | None = None
 
 
 def noise_free(scenario: Scenario) -> OpenUplink:
@@ -46,6 +47,7 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
         yield noise_free(scenario)
         return
     link = scenario.link.model_dump(mode="json")
+    server_pid = None
     with ExitStack() as stack:
         if config.endpoint is not None:
             keys = None if config.keys is None else ClientKeys.load(str(config.keys))
@@ -61,9 +63,10 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
             bind = "tcp://127.0.0.1:0" if config.transport == "tcp" else None
             process = stack.enter_context(AirServerProcess(bind, parts=_parts(link)))
             client = process.client(link, scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts)
+            server_pid = process.pid
             where = f"air server process {process.pid} at {process.endpoint}"
         stack.enter_context(client)
-        yield OpenUplink(client, client.description, where)
+        yield OpenUplink(client, client.description, where, server_pid)
 
 
 def _parts(value: object) -> list[str]:

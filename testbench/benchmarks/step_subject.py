@@ -1,7 +1,6 @@
 """What the step benchmark measures; as a program, its peak memory in a process of its own."""
 
 import json
-import resource
 import sys
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from learning.models.causal_lm import CausalLanguageModel
 from learning.parameters import trainable
 from learning.perturbation import Perturbation
 from learning.zeroth_order import ZerothOrderStep
+from testbench.memory import peak_rss_mib
 
 BATCH, WORDS = 16, 29  # with the prompt and the start token: 32 tokens
 
@@ -53,7 +53,9 @@ def subject(model: str) -> tuple[Callable[[], None], Callable[[], None], Callabl
     def forward() -> None:
         losses()
 
-    ids = torch.randint(5, 400, (BATCH, WORDS + 3), generator=torch.Generator().manual_seed(0))
+    vocabulary = int(objective.model.config.vocab_size)  # type: ignore[union-attr, arg-type]
+    length = int(dataset.lengths.max())
+    ids = torch.randint(5, vocabulary, (BATCH, length), generator=torch.Generator().manual_seed(0))
 
     def plain() -> None:
         with torch.inference_mode():
@@ -62,21 +64,20 @@ def subject(model: str) -> tuple[Callable[[], None], Callable[[], None], Callabl
     return whole, forward, plain
 
 
-def _rss_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-
-
 def main() -> None:
     """``step_subject MODEL inference|step``: print the peak beyond the imports as JSON."""
     torch.set_num_threads(1)
     import transformers.models.opt.modeling_opt  # noqa: F401  # part of the imports, not of the model
 
-    before = _rss_mib()
+    before = peak_rss_mib()
     whole, forward, _ = subject(sys.argv[1])
     run = whole if sys.argv[2] == "step" else forward
     for _ in range(2):
         run()
-    print(json.dumps({"peak_mib": _rss_mib() - before}))
+    after = peak_rss_mib()
+    assert before is not None
+    assert after is not None
+    print(json.dumps({"peak_mib": after - before}))
 
 
 if __name__ == "__main__":

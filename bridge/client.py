@@ -259,7 +259,7 @@ class AirClient:
         self._disconnect()
         self._connect()
         raise ServerGone(
-            f"no air server answered at {self.endpoint} after {self._attempts} attempts of "
+            f"no air server answered at {self.endpoint} after {self._attempts} attempt{'s' if self._attempts > 1 else ''} of "
             f"{self._timeout_s:g} s; "
             f"start one with `pairzero air serve --bind {self.endpoint}`"
         )
@@ -295,7 +295,7 @@ class AirClient:
     def _look(self) -> None:
         """While nothing comes: does the server's process live, and did it take the key?"""
         if self._alive is not None and not self._alive():
-            raise ServerGone(f"the air server behind {self.endpoint} has ended; its last words are on its error output")
+            raise ServerGone(f"the air server behind {self.endpoint} has ended")
         if self._monitor is None:
             return
         try:

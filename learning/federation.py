@@ -33,7 +33,7 @@ class RoundRecord:
     """A committed and applied round.
 
     :ivar payloads: float64[K], the clipped scalars that the devices sent
-    :ivar true_mean: mean of the payloads, what a perfect link would deliver
+    :ivar payload_mean: mean of the payloads; what a perfect link delivers is the link's own affair (votes, for signs)
     :ivar estimate: what the link delivered; None in a lost round
     :ivar mean_loss: mean training loss of the round's batches
     :ivar clipped_fraction: share of values that were clipped
@@ -43,7 +43,7 @@ class RoundRecord:
     round: int
     mean_loss: float
     payloads: Floats
-    true_mean: float
+    payload_mean: float
     estimate: float | None
     lost: bool
     clipped_fraction: float
@@ -143,15 +143,15 @@ class Federation:
         )
         measured = self._step.ask(index, lambda: list(self._losses(rows).reshape(-1, size)))
         estimate, diagnostics = self._send(index, measured)
-        true_mean = float(measured.payloads.mean())
-        own = {"loss": measured.mean_loss, "true_mean": true_mean, "clipped_fraction": measured.clipped_fraction}
+        payload_mean = float(measured.payloads.mean())
+        own = {"loss": measured.mean_loss, "payload_mean": payload_mean, "clipped_fraction": measured.clipped_fraction}
         self.journal.append(index, self.config.seed, estimate, {**own, **diagnostics})
         self._step.tell(index, estimate)
         return RoundRecord(
             round=index,
             mean_loss=measured.mean_loss,
             payloads=measured.payloads,
-            true_mean=true_mean,
+            payload_mean=payload_mean,
             estimate=estimate,
             lost=estimate is None,
             clipped_fraction=measured.clipped_fraction,

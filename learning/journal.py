@@ -158,7 +158,7 @@ class Journal:
         query = "SELECT round, seed, estimate, lost, diagnostics FROM rounds WHERE round < ? ORDER BY round"
         try:
             for index, seed, estimate, lost, text in self._db.execute(query, (limit,)):
-                yield JournalRow(index, seed, None if lost else estimate, bool(lost), json.loads(text))
+                yield _checked(index, seed, estimate, lost, json.loads(text))
         except (sqlite3.Error, ValueError) as error:
             raise JournalError(f"{self.path} is damaged ({error}); restore it from a copy") from error
 
@@ -174,6 +174,21 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _checked(index: Any, seed: Any, estimate: Any, lost: Any, diagnostics: Any) -> JournalRow:
+    """A row as this program writes it; SQLite itself would keep any value in any column."""
+    whole = (
+        isinstance(seed, int)
+        and 0 <= seed < 2**63
+        and lost in (0, 1)
+        and (estimate is None if lost else isinstance(estimate, float) and math.isfinite(estimate))
+        and isinstance(diagnostics, dict)
+        and all(value is None or isinstance(value, (int, float)) for value in diagnostics.values())
+    )
+    if not whole:
+        raise ValueError(f"round {index} holds values that no run writes")
+    return JournalRow(index, seed, estimate, bool(lost), diagnostics)
 
 
 def _number(value: float | None) -> float | None:

@@ -51,6 +51,12 @@ def replay(
     meta = journal.meta
     if "base_weights_sha256" not in meta:
         raise JournalError(f"{journal.path} has not begun a run; there is nothing to replay")
+    numbers = [meta.get(key) for key in ("mu", "learning_rate", "parameter_count")]
+    if not all(isinstance(value, (int, float)) for value in numbers) or meta.get("perturbation") not in (
+        "rademacher",
+        "gaussian",
+    ):
+        raise JournalError(f"{journal.path} lacks mu, learning_rate, perturbation or parameter_count; restore it from a copy")
     end = len(journal) if upto is None else upto
     if not 0 <= start <= end <= len(journal):
         raise JournalError(f"{journal.path} holds {len(journal)} rounds; rounds {start} to {end} cannot be replayed")

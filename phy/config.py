@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decibel = Annotated[float, Field(ge=-200, le=200, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -24,7 +25,7 @@ class CsiConfig(_Frozen):
 
     estimator: str = Field("perfect", description="perfect | ls | mmse, or module:Class")
     pilot_symbols: int = Field(8, ge=1, description="pilot symbols of each device and round")
-    pilot_snr_db: Finite | None = Field(
+    pilot_snr_db: Decibel | None = Field(
         None, description="P_pilot E|h|^2 / N0 of one pilot symbol; none: the link's snr_max_db"
     )
     age_s: NonNegative = Field(0.0, description="time from the pilot to the payload")
@@ -35,7 +36,9 @@ class PowerConfig(_Frozen):
     """How transmit amplitudes are chosen. The peak power 1 is never exceeded."""
 
     control: str = Field("weakest", description="weakest | truncated, or module:Class")
-    threshold: Positive = Field(0.1, description="truncated: a device is silent where its estimated gain |h|^2 is below this")
+    threshold: float = Field(
+        0.1, ge=1e-9, le=100, description="truncated: a device is silent where its estimated gain |h|^2 is below this"
+    )
 
 
 class OffsetLaw(_Frozen):
@@ -77,7 +80,7 @@ class LinkConfig(_Frozen):
     scheme: str = Field("analog", description="analog | sign, or module:Class")
     decision: Literal["soft", "hard"] = Field("soft", description="sign: the scaled sum of votes, or its sign")
     clip: Positive = Field(100.0, description="gamma: payloads lie in [-clip, clip]; the peak amplitude is sized for it")
-    snr_max_db: Finite = Field(20.0, description="P E|h|^2 / N0")
+    snr_max_db: Decibel = Field(20.0, description="P E|h|^2 / N0")
     receive_antennas: int = Field(1, ge=1, le=256, description="antennas M of the server")
     combiner: Literal["max_min", "equal"] = Field("max_min", description="how several antennas are combined")
     air: str = Field("sionna", description="sionna | numpy, or module:Class: the engine of fading and superposition")

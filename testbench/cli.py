@@ -117,7 +117,7 @@ def bench(
 def air_serve(
     bind: Annotated[str, typer.Option("--bind", help="ipc:///path or tcp://127.0.0.1:PORT; port 0 takes a free one.")],
     key_dir: Annotated[
-        Path | None, typer.Option("--keys", help="CURVE key folder; needed for addresses that other machines can reach.")
+        Path | None, typer.Option("--key-dir", help="CURVE key folder; needed for addresses that other machines can reach.")
     ] = None,
     allow_part: Annotated[
         list[str] | None, typer.Option("--allow-part", help="A class module:Class that clients may name in a link.")

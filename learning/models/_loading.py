@@ -63,7 +63,10 @@ def check_folder(path: str, *, weights: bool) -> None:
         wanted.append(("weights (model.safetensors)", _WEIGHTS))
     missing = [what for what, files in wanted if not any((folder / file).is_file() for file in files)]
     if missing:
-        raise ModelError(f"the model folder {path} lacks {' and '.join(missing)}")
+        raise ModelError(
+            f"the model folder {path} lacks {' and '.join(missing)}; "
+            "give a folder into which save_pretrained wrote the model and its tokenizer"
+        )
 
 
 def load_pretrained(path: str) -> torch.nn.Module:

@@ -155,7 +155,9 @@ class CausalLanguageModel(Classifier):
         context = self._after if self._after.strip() else "x"
         before, after = self._ids(context), self._ids(context + verbalizer)
         unknown = self._tokenizer.unk_token_id
-        if after[:-1] != before or after[-1] == unknown:
+        if unknown is not None and unknown in after and unknown not in before:
+            raise ModelError(f'the model does not know the verbalizer "{verbalizer}"; choose words of its vocabulary')
+        if after[:-1] != before:
             raise ModelError(
                 f'the verbalizer "{verbalizer}" is not one token after "{context.strip()}"; start it with a blank or '
                 "choose another word"

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from learning.config import TaskConfig
 from learning.data import TaskData
+from learning.errors import TaskError
 
-__all__ = ["load"]
+__all__ = ["LARGEST", "load"]
+
+LARGEST = 20_000  # distinct sentences of a split; the grammar has more, but finding them takes ever longer
 
 
 def load(config: TaskConfig) -> TaskData:
     """1,000 training and 500 held-out reviews unless ``config`` says otherwise; the splits share no sentence."""
     from learning import embedded
 
+    for key, wanted in (("train_examples", config.train_examples), ("validation_examples", config.validation_examples)):
+        if wanted is not None and wanted > LARGEST:
+            raise TaskError(f"the embedded grammar is meant for at most {LARGEST} examples; lower task.{key} from {wanted}")
     train = embedded.reviews("train", config.train_examples or 1000, config.seed)
     validation = embedded.reviews("validation", config.validation_examples or 500, config.seed)
     data = TaskData(

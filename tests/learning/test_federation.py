@@ -115,7 +115,7 @@ def test_round_record_is_consistent() -> None:
     federation = tiny_federation(uplink=NoiseFreeUplink("sign"))
     record = next(federation.run(1))
     assert record.payloads.shape == (3,)
-    assert record.true_mean == record.payloads.mean()
+    assert record.payload_mean == record.payloads.mean()
     assert record.estimate == np.where(record.payloads >= 0, 1, -1).mean()
     row = next(iter(federation.journal.rows()))
     assert (row.round, row.seed, row.estimate, row.lost) == (0, 0, record.estimate, False)

@@ -18,6 +18,15 @@ def available(kind: str) -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
 
 
+def check(kind: str, name: str) -> None:
+    """Raise :class:`phy.errors.UnknownPart`, with the nearest name, where ``phy/<kind>`` has no ``name``. Imports no part."""
+    names = available(kind)
+    if ":" not in name and name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}, or module:Class"
+        raise UnknownPart(f"{kind}: there is no {name!r}; {hint}")
+
+
 def find(kind: str, name: str) -> Any:
     """Return the class called ``name`` in ``phy/<kind>``, or the class that ``module:Class`` names.
 
@@ -29,9 +38,5 @@ def find(kind: str, name: str) -> Any:
             return getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
             raise UnknownPart(f"{kind}: cannot load {name!r}: {error}") from error
-    names = available(kind)
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}, or module:Class"
-        raise UnknownPart(f"{kind}: there is no {name!r}; {hint}")
+    check(kind, name)
     return importlib.import_module(f"phy.{kind}.{name}").Part

@@ -40,7 +40,9 @@ def _root(
 @app.command()
 def demo(out: Out = None, sets: Sets = None, resume: Resume = False) -> None:
     """Fine-tune the embedded language model over the air, on embedded data, in about a minute."""
-    _run("demo", sets, out, resume)
+    from testbench.scenario import SHIPPED
+
+    _run(str(SHIPPED / "demo.toml"), sets, out, resume)
 
 
 @app.command()
@@ -78,6 +80,10 @@ def _run(source: str, sets: list[str] | None, out: Path | None, resume: bool) ->
         watcher.finished()
         console.print(f"interrupted; continue with: pairzero run {folder.path} --resume", markup=False, highlight=False)
         raise
+    except BridgeError as error:
+        if not folder.journal.is_file():
+            raise
+        raise TestbenchError(f"{error}; the run continues with: pairzero run {folder.path} --resume") from error
     show_result(console, result)
 
 
@@ -141,7 +147,7 @@ def air_keys(
 
 
 def main() -> None:
-    """Entry point: errors become one sentence on standard error and a non-zero exit code."""
+    """Run the command line: errors become one sentence on standard error and a non-zero exit code."""
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:

@@ -34,6 +34,33 @@ def draw_figures(
             _save(folder, "link", _link(scenario, totals, summary))
 
 
+def impairments(scenario: Scenario) -> str:
+    """Everything else that shapes the numbers and is not at its default, in words."""
+    link, found = scenario.link, []
+    if link.scheme == "sign":
+        found.append(f"{link.decision} decision")
+    if link.csi.age_s and link.csi.doppler_hz:
+        found.append(
+            f"estimates aged {1e3 * link.csi.age_s:g} ms at {link.csi.doppler_hz:g} Hz (rho {link.ageing_correlation:.4f})"
+        )
+    for name, law in (
+        ("timing [s]", link.offsets.timing_s),
+        ("phase [rad]", link.offsets.phase_rad),
+        ("frequency [Hz]", link.offsets.frequency_hz),
+    ):
+        if law.law != "none":
+            found.append(f"{name} {law.law} {law.value:g} per {law.per}")
+    if link.offsets.any:
+        found.append(f"symbol {1e3 * link.offsets.symbol_duration_s:g} ms")
+    if link.receive_antennas > 1:
+        found.append(f"combiner {link.combiner}")
+    if scenario.zeroth_order.perturbation != "rademacher":
+        found.append("gaussian z")
+    if scenario.federation.split != "iid":
+        found.append(f"Dirichlet({scenario.federation.dirichlet_alpha:g}) split")
+    return "; ".join(found)
+
+
 def caption(scenario: Scenario, summary: dict[str, Any]) -> str:
     """One line that states what the numbers are of."""
     link = scenario.link
@@ -47,7 +74,7 @@ def caption(scenario: Scenario, summary: dict[str, Any]) -> str:
     return (
         f"{link.scheme}, Rayleigh block fading, SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB (N0 per complex sample), "
         f"CSI {csi}, {control},\nK = {scenario.federation.devices}, M = {link.receive_antennas}, clip {link.clip:g}, "
-        f"seed {scenario.seed}, one run (no band)"
+        f"seed {scenario.seed}, one run (no band)" + ("\n" + more if (more := impairments(scenario)) else "")
     )
 
 
@@ -67,7 +94,7 @@ def _learning(
             continue
         rounds = [e.round for e in curve]
         accuracy.plot(rounds, [100 * e.accuracy for e in curve], style, color=colour, label=label)
-        loss.plot(rounds, [e.loss for e in curve], style, color=colour, label=label)
+        loss.plot(rounds, [math.nan if e.loss is None else e.loss for e in curve], style, color=colour, label=label)
     accuracy.axhline(100 * evaluations[0].accuracy, color=ORANGE, linestyle=":", label="zero-shot")
     accuracy.set(xlabel="round", ylabel="held-out accuracy [%]", title="Accuracy")
     loss.set(xlabel="round", ylabel="held-out loss [nat]", title="Loss")
@@ -86,6 +113,7 @@ def _link(scenario: Scenario, totals: LinkTotals, summary: dict[str, Any]) -> Fi
     with np.errstate(divide="ignore"):
         received_db = 10 * np.log10(totals.columns["received_power"] / scenario.link.n0)
         aligned_db = 20 * np.log10(gain) - 10 * math.log10(scenario.link.n0)
+    aligned_db = np.where(totals.columns["active"] > 0, aligned_db, np.nan)
     rounds = np.arange(len(gain))
     snr.plot(rounds, received_db, ".", markersize=2, color=BLUE, alpha=0.5, label="of the sum |v^H y|²/N0")
     snr.plot(rounds, aligned_db, ".", markersize=2, color=ORANGE, alpha=0.7, label="of one device at peak a²/N0")
@@ -107,7 +135,7 @@ def _scatter(axes: Axes, true_mean: Any, estimate: Any) -> None:
         outside = int((np.abs(estimate) > limit).sum())
         if outside:
             axes.annotate(f"{outside} outside", (0.03, 0.92), xycoords="axes fraction", fontsize=7, color=GREY)
-    axes.set(xlabel="mean of the payloads", ylabel="estimate", title="What the server hears")
+    axes.set(xlabel="what a perfect link returns", ylabel="estimate", title="What the server hears")
 
 
 def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> None:
@@ -128,5 +156,7 @@ def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> N
             axes.plot(at, norm.pdf(at), color=ORANGE, label="receiver noise alone, N(0, 1)")
         axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend above the curve
         axes.legend(fontsize=7, loc="upper right")
-    label = "error" if peak is None else "error / std of the receiver noise"
+    label = (
+        "error (outliers in the end bins)" if peak is None else "error / std of the receiver noise (outliers in the end bins)"
+    )
     axes.set(xlabel=label, ylabel="density", title="Error of the estimate")

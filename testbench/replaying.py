@@ -17,7 +17,7 @@ from testbench.runner import prepare
 def replay_run(folder: RunFolder, console: Console) -> str:
     """Replay the journal of ``folder`` over its base model; returns the hash of the weights.
 
-    Raises :class:`testbench.errors.RunFolderError` where the hash differs from the summary's.
+    Raises :class:`testbench.errors.RunFolderError` where the hash differs from the summary's, or there is none to compare with.
     """
     scenario = folder.load_scenario()
     watcher = ProgressWatcher(console)
@@ -29,16 +29,21 @@ def replay_run(folder: RunFolder, console: Console) -> str:
         replay(objective.model, journal, progress=lambda done, total: watcher.preparing("replay", done, total))
         took_s = time.perf_counter() - began
     digest = weights_sha256(objective.model)
-    console.print(f"{rounds} rounds replayed in {took_s:.2f} s; weights sha256 {digest}", markup=False, highlight=False)
+    console.print(
+        f"{rounds} rounds replayed in {took_s:.2f} s; weights sha256 {digest}", markup=False, highlight=False, soft_wrap=True
+    )
     try:
         summary = json.loads(folder.summary.read_text())
         expected, expected_rounds = summary["weights_sha256"], summary["rounds"]
-    except (OSError, ValueError, KeyError):
-        console.print("the run has no summary yet, so there is no hash to compare with; finish it with --resume")
-        return digest
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{folder.path} has no summary with a hash to compare with; finish it with: pairzero run {folder.path} --resume"
+        ) from error
     if expected_rounds != rounds:
-        console.print(f"the summary is of {expected_rounds} rounds and the journal has {rounds}; finish the run with --resume")
-        return digest
+        raise RunFolderError(
+            f"the summary of {folder.path} is of {expected_rounds} rounds and its journal has {rounds}; "
+            f"finish it with: pairzero run {folder.path} --resume"
+        )
     if digest != expected:
         raise RunFolderError(
             f"the replayed weights differ from the run's: {digest} instead of {expected}; "

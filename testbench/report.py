@@ -13,7 +13,7 @@ _HEADLINES = (
     ("accuracy_zero_shot", "held-out accuracy, zero-shot", "percent"),
     ("accuracy_final", "held-out accuracy, fine-tuned over this link", "percent"),
     ("accuracy_noise_free", "held-out accuracy, noise-free link", "percent"),
-    ("received_snr_db", "received SNR of the sum", "dB"),
+    ("received_snr_db", "received SNR |vᴴy|²/N0, mean over rounds", "dB"),
     ("nmse_db", "NMSE of the estimate", "dB"),
 )
 

@@ -13,17 +13,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from learning.journal import Journal
 from testbench.errors import RunFolderError
 from testbench.scenario import Scenario, build, load
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out accuracy and loss after ``round`` rounds."""
+    """Held-out accuracy and loss after ``round`` rounds; the loss is None where it was not a number."""
 
     round: int
     accuracy: float
-    loss: float
+    loss: float | None
 
 
 class RunFolder:
@@ -86,10 +87,15 @@ class RunFolder:
         return load(self.scenario)
 
     def prepare(self, scenario: Scenario, resume: bool) -> None:
-        """Create the folder for a new run, or check that it holds this scenario's run."""
+        """Make the folder, which must be held open, ready for a new run, or check that it holds this scenario's run."""
+        rounds = self._committed_rounds()
         if self.journal.exists() and not resume:
             raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
-        if resume and self.scenario.is_file():
+        if resume and not self.scenario.is_file():
+            raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume to start one")
+        if rounds == 0:
+            self._clear()  # settings that let no round happen may be corrected
+        elif self.scenario.is_file():
             before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
             for data in (before, now):
                 for section in ("uplink", "compute", "evaluation"):  # these do not change what is computed
@@ -104,11 +110,28 @@ class RunFolder:
             self.figures.mkdir(parents=True, exist_ok=True)
             _write(self.scenario, scenario.to_toml())
         except OSError as error:
-            raise RunFolderError(f"the run folder {self.path} cannot be written: {error}") from error
+            raise RunFolderError(
+                f"the run folder {self.path} cannot be written: {error.strerror}; choose another --out"
+            ) from error
+
+    def _committed_rounds(self) -> int:
+        if not self.journal.is_file() or self.journal.stat().st_size == 0:
+            return 0
+        with Journal(self.journal, read_only=True) as journal:
+            return len(journal)
+
+    def _clear(self) -> None:
+        for name in (self.journal.name, self.journal.name + "-wal", self.journal.name + "-shm", self._evaluations.name):
+            (self.path / name).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
-        """Take the folder: a second process that tries is refused."""
-        self._lock = (self.path / ".lock").open("w")
+        """Make and take the folder: a second process that tries is refused."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            reason = "it is not a folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
+            raise RunFolderError(f"the run folder {self.path} cannot be used: {reason}; choose another --out") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -61,16 +61,20 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
 
     watcher = watcher or Watcher()
     began = time.perf_counter()
-    folder.prepare(scenario, resume)
+    if resume and not folder.path.is_dir():
+        raise RunFolderError(f"there is no run folder {folder.path} to resume; leave out --resume to start one")
     with folder:
+        folder.prepare(scenario, resume)
         data, build = prepare(scenario, watcher)
+        objective = build()
+        notes = [*objective.notes, *ineffective(scenario)]
+        for note in notes:
+            watcher.say(f"note: {note}")
         with open_uplink(scenario) as opened:
             watcher.say(f"uplink: {opened.where}")
-            objective = build()
-            for note in objective.notes:
-                watcher.say(f"note: {note}")
             with Journal(folder.journal) as journal:
                 federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal)
+                resumed_from = len(journal)
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
@@ -87,7 +91,14 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
             description,
             time.perf_counter() - began,
             server_peak_mib,
+            resumed_from,
+            notes,
         )
+        if summary["rounds"] and summary["lost_rounds"] > summary["rounds"] / 2:
+            watcher.say(
+                f"warning: {summary['lost_rounds']} of {summary['rounds']} rounds were lost: no device's channel passed "
+                "link.power.threshold, or a payload was not a number"
+            )
         folder.write_summary(summary)
         draw_figures(folder, scenario, evaluations, reference, summary)
         write_report(folder, scenario, summary)
@@ -107,6 +118,24 @@ def prepare(scenario: Scenario, watcher: Watcher) -> tuple[TaskData, Callable[[]
         return models.build(scenario.model, data, watcher.preparing)
 
     return data, build
+
+
+def ineffective(scenario: Scenario) -> list[str]:
+    """Sentences on settings that were chosen but change nothing beside the others."""
+    link = scenario.link
+    chosen, csi, power = link.model_fields_set, link.csi.model_fields_set, link.power.model_fields_set
+    found = []
+    if "decision" in chosen and link.decision == "hard" and link.scheme == "analog":
+        found.append("link.decision has no effect on the analog scheme")
+    if "threshold" in power and link.power.control == "weakest":
+        found.append("link.power.threshold has no effect, since everybody transmits under weakest")
+    if csi & {"pilot_symbols", "pilot_snr_db"} and link.csi.estimator == "perfect":
+        found.append("link.csi.pilot_symbols and pilot_snr_db have no effect on perfect channel knowledge")
+    if (link.csi.age_s > 0) != (link.csi.doppler_hz > 0):
+        found.append("the channel does not age unless both link.csi.age_s and link.csi.doppler_hz are above zero")
+    if scenario.evaluation.noise_free and link.scheme not in ("analog", "sign"):
+        found.append(f"the noise-free reference is the plain mean of the payloads, not the scheme {link.scheme}")
+    return found
 
 
 def _label(scenario: Scenario) -> str:
@@ -129,7 +158,8 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             if federation.next_round in measured:
                 return
             held_out = federation.evaluate()
-            evaluation = Evaluation(federation.next_round, held_out.accuracy, held_out.loss)
+            loss = held_out.loss if math.isfinite(held_out.loss) else None
+            evaluation = Evaluation(federation.next_round, held_out.accuracy, loss)
             evaluations.append(evaluation)
             measured.add(evaluation.round)
             if folder is not None:
@@ -150,7 +180,14 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             watcher.round(record.mean_loss, snr_db)
             if federation.next_round % scenario.evaluation.every == 0:
                 measure()
+                if evaluations[-1].loss is None:
+                    break
         measure()
+    if evaluations[-1].loss is None:
+        watcher.say(
+            f"warning: {label}, the weights diverged by round {evaluations[-1].round} (the held-out loss is not a number); "
+            "lower zeroth_order.learning_rate or raise link.snr_max_db"
+        )
     return evaluations
 
 

@@ -5,15 +5,19 @@ Sections are the configuration objects of the rooms; ``seed`` and ``name`` stand
 """
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
 from phy.config import LinkConfig
+from phy.discovery import check
+from phy.errors import UnknownPart
 from testbench.errors import ScenarioError
 
 SHIPPED = Path(__file__).parent / "scenarios"
@@ -51,7 +55,7 @@ class ComputeConfig(_Frozen):
 class Scenario(_Frozen):
     """A whole run."""
 
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="names the run folder")
+    name: str = Field(default="run", description="names the run folder: letters, digits, dot, dash, underscore")
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every draw: perturbations, batches, fades, noise")
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
@@ -83,9 +87,24 @@ class Scenario(_Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.name):
+            raise ValueError(f"name must be 1 to 64 letters, digits, dots, dashes or underscores, got {self.name!r}")
+        for kind, name in self.parts().items():
+            try:
+                check(kind, name)
+            except UnknownPart as error:
+                setting = {"schemes": "scheme", "csi": "csi.estimator", "power": "power.control", "airs": "air"}[kind]
+                raise ValueError(f"link.{setting}: {str(error).partition(': ')[2]}") from error
+        if self.uplink.transport == "none" and self.link.scheme not in ("analog", "sign"):
+            raise ValueError(f'the noise-free link knows the schemes analog and sign, not "{self.link.scheme}"')
         if self.uplink.endpoint is not None and self.uplink.transport in ("none", "inproc"):
             raise ValueError(f'uplink.endpoint needs transport "ipc" or "tcp", not "{self.uplink.transport}"')
         return self
+
+    def parts(self) -> dict[str, str]:
+        """The parts of the link that are found by name: folder of phy -> name."""
+        link = self.link
+        return {"schemes": link.scheme, "csi": link.csi.estimator, "power": link.power.control, "airs": link.air}
 
     def plain(self) -> dict[str, Any]:
         """The scenario as plain data that :func:`load` accepts again."""
@@ -119,9 +138,12 @@ def load(source: str | Path, overrides: list[str] | None = None) -> Scenario:
         raise ScenarioError(f"the scenario {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"the scenario {path} is not valid TOML: {error}") from error
-    for text in overrides or []:
+    if not overrides:
+        return build(data, str(path))
+    build(data, str(path))  # so that a defect of the file is not blamed on the overrides, or the other way round
+    for text in overrides:
         _override(data, text)
-    return build(data, str(path))
+    return build(data, "--set " + " --set ".join(overrides))
 
 
 def find(source: str | Path) -> Path:
@@ -131,7 +153,7 @@ def find(source: str | Path) -> Path:
         return path
     if path.is_dir() and (path / "scenario.toml").is_file():
         return path / "scenario.toml"
-    named = SHIPPED / f"{path.stem}.toml"
+    named = SHIPPED / f"{path.name}.toml"
     if path.parent == Path() and named.is_file():
         return named
     near = difflib.get_close_matches(path.stem, shipped(), n=1)
@@ -142,7 +164,10 @@ def find(source: str | Path) -> Path:
 def build(data: dict[str, Any], origin: str) -> Scenario:
     """Validate plain data; ``origin`` names it in the error."""
     try:
+        _refuse_coercions(data, Scenario, [])
         scenario = Scenario.model_validate(data)
+    except _WrongType as error:
+        raise ScenarioError(f"{origin}: {error}") from None
     except ValidationError as error:
         raise ScenarioError(f"{origin}: {_sentence(error)}") from error
     return _with_absolute_paths(scenario)
@@ -150,7 +175,7 @@ def build(data: dict[str, Any], origin: str) -> Scenario:
 
 def _override(data: dict[str, Any], text: str) -> None:
     key, equals, raw = text.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise ScenarioError(f"--set {text!r} must read key=value, for example --set link.snr_max_db=10")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
@@ -162,6 +187,42 @@ def _override(data: dict[str, Any], text: str) -> None:
         if not isinstance(data, dict):
             raise ScenarioError(f"--set {text!r}: {section} is a value, not a section")
     data[last] = value
+
+
+class _WrongType(ValueError):
+    pass
+
+
+def _refuse_coercions(data: Any, model: Any, place: list[str]) -> None:
+    """Refuse true for a number, "8" for 8 and a value for a section, which validation would accept or word badly."""
+    if not isinstance(data, dict):
+        raise _WrongType(f"{'.'.join(place)} is a section, [{'.'.join(place)}], and cannot be {data!r}")
+    for key, value in data.items():
+        field = model.model_fields.get(key)
+        if field is None:
+            continue
+        choices = _choices(field.annotation)
+        here = [*place, key]
+        if any(isinstance(c, type) and issubclass(c, BaseModel) for c in choices):
+            _refuse_coercions(value, choices[0], here)
+        elif isinstance(value, bool) and bool not in choices:
+            raise _WrongType(f"{'.'.join(here)} cannot be {str(value).lower()}")
+        elif isinstance(value, str) and not any(c in (str, Path) or not isinstance(c, type) for c in choices):
+            raise _WrongType(
+                f"{'.'.join(here)} must be a {' or '.join(_NOUNS.get(c, c.__name__) for c in choices)}, got {value!r}"
+            )
+
+
+_NOUNS = {int: "whole number", float: "number", bool: "true or false", tuple: "list", list: "list"}
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The types that an annotation allows, literals kept as they are."""
+    if get_origin(annotation) in (Union, UnionType):
+        return [c for inner in get_args(annotation) if inner is not type(None) for c in _choices(inner)]
+    if get_origin(annotation) is Annotated:
+        return _choices(get_args(annotation)[0])
+    return [get_origin(annotation) if isinstance(get_origin(annotation), type) else annotation]
 
 
 def _with_absolute_paths(scenario: Scenario) -> Scenario:

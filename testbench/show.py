@@ -11,21 +11,22 @@ def show_result(console: Console, result: RunResult) -> None:
     summary = result.summary
     air = "noise-free link" if summary["snr_max_db"] is None else "over the air"
     table = Table(box=None, pad_edge=False)
-    table.add_column("held-out")
+    table.add_column(f"held-out (seed {summary['seed']}, one run)")
     columns = [("zero-shot", "zero_shot"), (air, "final")]
     if summary["accuracy_noise_free"] is not None:
         columns.append(("noise-free", "noise_free"))
     for title, _ in columns:
         table.add_column(title, justify="right")
     table.add_row("accuracy", *(f"{100 * summary[f'accuracy_{key}']:.1f} %" for _, key in columns))
-    table.add_row("loss", *(f"{summary[f'loss_{key}']:.3f}" for _, key in columns))
+    table.add_row("loss", *(_plain(summary[f"loss_{key}"]) for _, key in columns))
     console.print(table)
     lines = [
-        f"link      {_number(summary['received_snr_db'], 'dB received SNR')}, NMSE {_number(summary['nmse_db'], 'dB')}, "
+        f"link      received SNR |y|^2/N0 {_number(summary['received_snr_db'], 'dB')}, "
+        f"NMSE {_number(summary['nmse_db'], 'dB')}, "
         f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
         f"uplink    {summary['uplink_symbols_per_round']} symbol and {summary['pilot_symbols_per_round']} pilot symbols "
         f"a round for all {summary['devices']} devices",
-        f"cost      {summary['wall_s']:.0f} s, {summary['peak_rss_mib']:.0f} MiB",
+        f"cost      {summary['wall_s']:.0f} s{_since(summary['resumed_from_round'])}, {summary['peak_rss_mib'] or 0:.0f} MiB",
         f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
         f"figures   {', '.join(str(path) for path in sorted(result.folder.figures.glob('*.png')))}",
         f"report    {result.folder.report}",
@@ -35,4 +36,12 @@ def show_result(console: Console, result: RunResult) -> None:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return f"no {unit}" if value is None else f"{value:.1f} {unit}"
+    return "none" if value is None else f"{value:.1f} {unit}"
+
+
+def _plain(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.3f}"
+
+
+def _since(resumed_from: int) -> str:
+    return f" since round {resumed_from}" if resumed_from else ""

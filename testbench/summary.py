@@ -40,7 +40,7 @@ class LinkTotals:
 
         return cls(
             np.array([number(row.estimate) for row in rows]),
-            np.array([number(row.diagnostics.get("true_mean")) for row in rows]),
+            np.array([number(row.diagnostics.get("true_mean", row.diagnostics.get("payload_mean"))) for row in rows]),
             np.array([row.lost for row in rows], np.bool_),
             {name: np.array([number(row.diagnostics.get(name)) for row in rows]) for name in names},
         )
@@ -52,6 +52,18 @@ class LinkTotals:
         energy = float(np.square(self.true_mean[heard]).sum())
         error = float(np.square(self.estimate[heard] - self.true_mean[heard]).sum())
         return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None
+
+    @property
+    def median_error_db(self) -> float | None:
+        """The same with the median instead of the mean square error, which a single deep fade cannot move."""
+        heard = ~self.lost & np.isfinite(self.estimate) & np.isfinite(self.true_mean)
+        energy = float(np.square(self.true_mean[heard]).mean()) if heard.any() else 0.0
+        error = float(np.median(np.square(self.estimate[heard] - self.true_mean[heard]))) if heard.any() else 0.0
+        return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None
+
+    def beyond(self, limit: float) -> int:
+        """How many estimates lie outside [-limit, limit], where no true mean can be."""
+        return int((np.abs(self.estimate[np.isfinite(self.estimate)]) > limit).sum())
 
     def mean(self, name: str) -> float | None:
         """Mean of a diagnostic over the rounds that have it."""
@@ -70,6 +82,8 @@ def summarise(
     link: dict[str, int | float | str],
     wall_s: float,
     server_peak_mib: float | None,
+    resumed_from: int,
+    notes: list[str],
 ) -> dict[str, Any]:
     """Every number that a run is quoted by. A key whose quantity does not exist is None."""
     devices = scenario.federation.devices
@@ -102,15 +116,19 @@ def summarise(
         "pilot_symbols_per_round": int(link["pilot_symbols_per_device"]) * devices,
         "received_snr_db": received_snr_db,
         "nmse_db": None if n0 is None else totals.nmse_db,
+        "median_error_db": None if n0 is None else totals.median_error_db,
         "lost_rounds": int(totals.lost.sum()),
         "truncated_fraction": None if totals.mean("truncated") is None else (totals.mean("truncated") or 0.0) / devices,
         "clipped_fraction": totals.mean("clipped_fraction"),
         "power_mean": totals.mean("power_mean"),
         "power_peak": float(np.nanmax(totals.columns["power_peak"])) if "power_peak" in totals.columns else None,
+        "estimates_beyond_clip": totals.beyond(scenario.zeroth_order.clip),
+        "diverged": evaluations[-1].loss is None,
+        "resumed_from_round": resumed_from,
         "wall_s": wall_s,
         "peak_rss_mib": peak_rss_mib(),
         "peak_rss_server_mib": server_peak_mib,
-        "notes": objective.notes,
+        "notes": notes,
         "versions": versions(),
     }
 

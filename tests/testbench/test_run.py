@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bridge.errors import ServerGone
-from learning.errors import JournalError
+from learning.errors import JournalError, ModelError
 from testbench.errors import RunFolderError
+from testbench.figures import impairments
+from testbench.replaying import replay_run
 from testbench.run_folder import RunFolder
 from testbench.runner import Watcher, run_scenario
 from testbench.scenario import Scenario, build, load
@@ -218,13 +221,91 @@ def test_a_changed_journal_is_found_by_replay(uninterrupted, tmp_path):
     done = command("replay", str(tmp_path / "run"))
     assert done.returncode == 1
     assert "the replayed weights differ from the run's" in done.stderr
+    (tmp_path / "run" / "summary.json").unlink()
+    with pytest.raises(RunFolderError, match="no summary with a hash"):
+        replay_run(RunFolder.existing(tmp_path / "run"), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE rounds SET estimate = 'abc' WHERE round = 4",
+        "UPDATE rounds SET seed = 'x' WHERE round = 4",
+        "UPDATE rounds SET seed = -4 WHERE round = 4",
+        "UPDATE rounds SET diagnostics = '[1, 2]' WHERE round = 4",
+        "UPDATE meta SET value = '\"x\"' WHERE key = 'mu'",
+        "DELETE FROM meta WHERE key = 'mu'",
+    ],
+)
+def test_a_damaged_journal_is_one_sentence(uninterrupted, tmp_path, edit):
+    import shutil
+
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    with sqlite3.connect(tmp_path / "run" / "journal.sqlite") as db:
+        db.execute(edit)
+    with pytest.raises(JournalError, match="restore it from a copy"):
+        replay_run(RunFolder.existing(tmp_path / "run"), Console(quiet=True))
 
 
 def test_two_processes_cannot_share_a_folder(tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.prepare(small(), resume=False)
-    with folder, pytest.raises(RunFolderError, match="another process is running"), RunFolder(tmp_path):
-        pass
+    near = {"transport": "none"}
+    with RunFolder(tmp_path) as folder:
+        folder.prepare(small(), resume=False)
+        for resume in (False, True):
+            with pytest.raises(RunFolderError, match="another process is running"):
+                run_scenario(small(uplink=near, zeroth_order={"clip": 3.0}), RunFolder(tmp_path), resume=resume)
+    assert load(tmp_path / "scenario.toml") == small()
+
+
+def test_resuming_what_is_not_there_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match="there is no run folder"):
+        run_scenario(small(), RunFolder(tmp_path / "typo"), resume=True)
+    assert not (tmp_path / "typo").exists()
+    with pytest.raises(RunFolderError, match="holds no run to resume"):
+        run_scenario(small(), RunFolder(tmp_path), resume=True)
+
+
+def test_settings_that_let_no_round_happen_may_be_corrected(tmp_path):
+    near = {"transport": "none"}
+    with pytest.raises(ModelError):
+        run_scenario(small(uplink=near, model={"kind": "causal_lm", "path": "./nowhere"}), RunFolder(tmp_path))
+    assert run_scenario(small(uplink=near), RunFolder(tmp_path), resume=True).summary["rounds"] == 12
+
+
+class Lines(Watcher):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_diverged_run_ends_with_a_warning_and_a_summary(tmp_path):
+    lines = Lines()
+    wild = small(zeroth_order={"learning_rate": 1e30}, uplink={"transport": "none"})
+    summary = run_scenario(wild, RunFolder(tmp_path), watcher=lines).summary
+    assert summary["diverged"]
+    assert summary["loss_final"] is None
+    assert any("diverged by round" in line and "lower zeroth_order.learning_rate" in line for line in lines.lines)
+    assert json.loads((tmp_path / "summary.json").read_text())["diverged"]
+
+
+def test_a_run_that_hears_nobody_says_so(tmp_path):
+    lines = Lines()
+    deaf = small(link={"power": {"control": "truncated", "threshold": 90.0}}, uplink={"transport": "inproc"})
+    summary = run_scenario(deaf, RunFolder(tmp_path), watcher=lines).summary
+    assert summary["lost_rounds"] == 12
+    assert summary["weights_sha256"] is not None
+    assert any("12 of 12 rounds were lost" in line for line in lines.lines)
+
+
+def test_captions_name_every_impairment():
+    offsets = {"timing_s": {"law": "uniform", "value": 1e-4}, "phase_rad": {"law": "normal", "value": 0.5}}
+    csi = {"estimator": "mmse", "age_s": 1e-3, "doppler_hz": 10.0}
+    text = impairments(small(link={"offsets": offsets, "csi": csi, "receive_antennas": 2}, federation={"split": "dirichlet"}))
+    for word in ("timing [s] uniform 0.0001", "phase [rad] normal 0.5", "aged 1 ms at 10 Hz", "max_min", "Dirichlet(0.5)"):
+        assert word in text
+    assert impairments(small()) == ""
 
 
 def test_a_journal_of_another_model_is_refused(tmp_path):

@@ -39,13 +39,20 @@ def test_the_seed_and_the_clip_are_written_once():
         ("[lnk]\nscheme = 'sign'", r"no setting lnk; did you mean link\?"),
         ("[link.csi]\nestimatr = 'ls'", r"did you mean link.csi.estimator\?"),
         ("rounds = 3", r"did you mean federation.rounds\?"),
-        ("[federation]\nrounds = 'many'", r"federation.rounds: input should be a valid integer.*'many'"),
+        ("[federation]\nrounds = 'many'", r"federation.rounds must be a whole number, got 'many'"),
+        ("[federation]\ndevices = true", "federation.devices cannot be true"),
+        ("[link.csi]\npilot_symbols = '8'", "link.csi.pilot_symbols must be a whole number, got '8'"),
+        ("link = 3", r"link is a section, \[link\], and cannot be 3"),
+        ("[link]\ncsi = 'perfect'", r"link.csi is a section"),
+        ("[link]\nscheme = 'sgn'", r"there is no 'sgn'; did you mean 'sign'"),
+        ("[uplink]\ntransport = 'none'\n[link]\nscheme = 'a.b:C'", "knows the schemes analog and sign"),
+        ("[link]\nsnr_max_db = 5000", "link.snr_max_db: input should be less than or equal to 200"),
         ("[zeroth_order]\nmu = 0", r"zeroth_order.mu: input should be greater than 0"),
-        ("[link]\nsnr_max_db = nan", r"link.snr_max_db: input should be a finite number"),
+        ("[link]\nsnr_max_db = nan", r"link.snr_max_db: input should be"),
         ("seed = -1", "seed: input should be greater than or equal to 0"),
         ("[uplink]\ntransport = 'none'\nendpoint = 'tcp://127.0.0.1:1'", "needs transport"),
         ("name = ", "is not valid TOML"),
-        ("name = 'a b'", "name: "),
+        ("name = 'a b'", "name must be 1 to 64 letters"),
     ],
 )
 def test_a_defect_is_one_sentence_that_names_it(tmp_path, text, sentence):
@@ -59,6 +66,8 @@ def test_a_defect_is_one_sentence_that_names_it(tmp_path, text, sentence):
 def test_a_missing_scenario_names_the_nearest():
     with pytest.raises(ScenarioError, match=r"did you mean demo\?"):
         load("dmo")
+    with pytest.raises(ScenarioError, match=r"there is no scenario demo\.json"):
+        load("demo.json")
     with pytest.raises(ScenarioError, match="shipped scenarios are"):
         load("/nowhere/at/all.toml")
 
@@ -68,8 +77,11 @@ def test_overrides_reach_every_type(tmp_path):
     made = load(path, ["federation.rounds=7", "link.scheme=sign", "link.csi.estimator='ls'", "evaluation.noise_free=true"])
     assert (made.federation.rounds, made.link.scheme, made.link.csi.estimator) == (7, "sign", "ls")
     assert made.evaluation.noise_free
-    with pytest.raises(ScenarioError, match="must read key=value"):
-        load(path, ["rounds"])
+    for text in ("rounds", "=3", ".=3", "link.=3"):
+        with pytest.raises(ScenarioError, match="must read key=value"):
+            load(path, [text])
+    with pytest.raises(ScenarioError, match=r"^--set link.snr=3: there is no setting"):
+        load(path, ["link.snr=3"])
     with pytest.raises(ScenarioError, match="is a value, not a section"):
         load(path, ["seed.x=1"])
     with pytest.raises(ScenarioError, match=r"did you mean federation.devices\?"):

@@ -20,7 +20,10 @@ def load(config: TaskConfig) -> TaskData:
     if config.folder is None:
         raise TaskError("the task sst2 needs a folder with train.tsv and dev.tsv in GLUE's layout; set task.folder")
     if not config.folder.is_dir():
-        raise TaskError(f"there is no folder {config.folder}; set task.folder to the one with SST-2's train.tsv and dev.tsv")
+        raise TaskError(
+            f"there is no folder {config.folder}; set task.folder to the one with train.tsv and dev.tsv "
+            "(relative paths are taken from the folder in which the command runs)"
+        )
     train = _examples(config.folder / "train.tsv")
     validation = _examples(config.folder / "dev.tsv")
     data = TaskData(

@@ -77,6 +77,8 @@ def test_a_run_leaves_a_complete_folder(uninterrupted):
     assert summary["uplink_payload_bits_per_round"] == 3 * 16
     assert summary["pilot_symbols_per_round"] == 3 * 8
     assert all(not isinstance(v, (dict, list)) for k, v in summary.items() if k not in ("versions", "notes"))
+    page = (ROOT / "docs" / "run-folder.md").read_text()
+    assert [key for key in summary if f"`{key}`" not in page] == []
     assert load(uninterrupted / "scenario.toml") == small()
     for name in ("learning.png", "learning.pdf", "link.png", "link.pdf"):
         assert (uninterrupted / "figures" / name).stat().st_size > 5000

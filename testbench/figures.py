@@ -157,6 +157,6 @@ def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> N
         axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend above the curve
         axes.legend(fontsize=7, loc="upper right")
     label = (
-        "error (outliers in the end bins)" if peak is None else "error / std of the receiver noise (outliers in the end bins)"
+        "error\n(outliers in the end bins)" if peak is None else "error / std of the receiver noise\n(outliers in the end bins)"
     )
     axes.set(xlabel=label, ylabel="density", title="Error of the estimate")

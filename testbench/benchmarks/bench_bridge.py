@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import zmq
 
+from bridge.frames import FrameCodec
+from bridge.messages import AggregateRequest, Limits
 from bridge.process import AirServerProcess
 from phy.config import LinkConfig
 from phy.link import Link
@@ -38,8 +40,8 @@ def bench_round_trip(benchmark: Any, record: Any, interleaved: Any) -> None:
     thread, address = echo_server(context, stop)
     dealer = context.socket(zmq.DEALER)
     dealer.connect(address)
-    # The sizes of a real request: prefix, header, rounds and payloads.
-    frames = [bytes(16), bytes(150), bytes(8), bytes(8 * DEVICES)]
+    request = AggregateRequest("0" * 64, np.arange(1), payloads[:1], None)
+    frames = [bytes(part) for part in FrameCodec(Limits()).encode(0, request)]
 
     def echo() -> None:
         for _ in range(20):

@@ -5,10 +5,14 @@ channel gain E|h|^2 is 1; ``snr_max_db`` = P E|h|^2 / N0 with N0 the variance of
 real decision variable carries N0/2.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from phy.config_air import ChannelConfig, ClockConfig
+from phy.config_burst import BurstConfig
+from phy.laws import OffsetLaw
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -35,49 +39,69 @@ class CsiConfig(_Frozen):
 class PowerConfig(_Frozen):
     """How transmit amplitudes are chosen. The peak power 1 is never exceeded."""
 
-    control: str = Field("weakest", description="weakest | truncated, or module:Class")
+    control: str = Field("weakest", description="weakest | truncated | mse_optimal, or module:Class")
     threshold: float = Field(
         0.1, ge=1e-9, le=100, description="truncated: a device is silent where its estimated gain |h|^2 is below this"
     )
 
 
-class OffsetLaw(_Frozen):
-    """Law of one residual offset, drawn independently of everything else.
+class OffsetsConfig(_Frozen):
+    """Residual timing, phase and frequency offsets, after whatever synchronisation the system has.
 
-    ``constant``: the same value at every device. ``uniform``: on [-value, value]. ``normal``: standard deviation value.
+    A jitter is a second draw that is added: say a static phase per device plus a phase noise per round.
     """
 
-    law: Literal["none", "constant", "uniform", "normal"] = Field("none", description="law of the offset")
-    value: Finite = Field(0.0, description="the value, half width or standard deviation, in the unit of the section's name")
-    per: Literal["round", "device"] = Field("round", description="drawn anew each round, or once per device")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.law in ("uniform", "normal") and self.value < 0:
-            raise ValueError(f"value is the spread of a {self.law} law and must not be negative, got {self.value}")
-        if self.law == "none" and self.value != 0:
-            raise ValueError('value is set but law is "none"; choose constant, uniform or normal')
-        return self
-
-
-class OffsetsConfig(_Frozen):
-    """Residual timing, phase and frequency offsets, after whatever synchronisation the system has."""
-
-    symbol_duration_s: Positive = Field(1e-3, description="duration T of the one rectangular payload symbol")
+    symbol_duration_s: Positive = Field(1e-3, description="symbol, pulse rectangular: duration T of one scalar")
+    pulse: Literal["rectangular", "burst"] = Field(
+        "rectangular", description="symbol: one rectangle of symbol_duration_s, or the waveform that [link.burst] describes"
+    )
+    spacing: Literal["guarded", "contiguous"] = Field(
+        "guarded",
+        description="symbol, several scalars: each in a guard of its own, or back to back with inter-symbol interference",
+    )
     timing_s: OffsetLaw = OffsetLaw()
+    timing_jitter_s: OffsetLaw = OffsetLaw()
     phase_rad: OffsetLaw = OffsetLaw()
+    phase_jitter_rad: OffsetLaw = OffsetLaw()
     frequency_hz: OffsetLaw = OffsetLaw()
+
+    @property
+    def laws(self) -> tuple[OffsetLaw, ...]:
+        """All laws of the section."""
+        return (self.timing_s, self.timing_jitter_s, self.phase_rad, self.phase_jitter_rad, self.frequency_hz)
 
     @property
     def any(self) -> bool:
         """Whether any offset is switched on."""
-        return any(o.law != "none" for o in (self.timing_s, self.phase_rad, self.frequency_hz))
+        return any(o.on for o in self.laws)
+
+
+class NoncoherentConfig(_Frozen):
+    """Schemes that send energy instead of amplitude: fsk_mv, reed, ncairfl."""
+
+    looks: int = Field(1, ge=1, le=1024, description="repetitions L of one scalar, over which received energies are added")
+    look_fading: Literal["independent", "block"] = Field(
+        "independent", description="each look fades on its own (frequency hopping), or all share one fade; waveform: block"
+    )
+
+
+class DigitalConfig(_Frozen):
+    """The orthogonal digital reference: every device sends bits in a slot of its own."""
+
+    bits: int = Field(16, ge=1, le=32, description="bits of the quantised scalar")
+    symbols: int = Field(16, ge=1, le=4096, description="channel uses of each device; it is heard where they carry the bits")
 
 
 class LinkConfig(_Frozen):
-    """One uplink at symbol fidelity: K devices, one complex symbol per scalar, M receive antennas."""
+    """One uplink: K devices, one shared channel use (or a few) per scalar, M receive antennas."""
 
-    scheme: str = Field("analog", description="analog | sign, or module:Class")
+    fidelity: Literal["symbol", "waveform"] = Field(
+        "symbol", description="symbol: decision variables in closed form; waveform: oversampled IQ bursts, found and filtered"
+    )
+    scheme: str = Field("analog", description="analog | sign | fsk_mv | reed | ncairfl | digital, or module:Class")
+    receiver: str = Field(
+        "matched", description="matched | aligned | ml, or module:Class: the estimator under timing misalignment"
+    )
     decision: Literal["soft", "hard"] = Field("soft", description="sign: the scaled sum of votes, or its sign")
     clip: Positive = Field(100.0, description="gamma: payloads lie in [-clip, clip]; the peak amplitude is sized for it")
     snr_max_db: Decibel = Field(20.0, description="P E|h|^2 / N0")
@@ -87,6 +111,28 @@ class LinkConfig(_Frozen):
     csi: CsiConfig = CsiConfig()
     power: PowerConfig = PowerConfig()
     offsets: OffsetsConfig = OffsetsConfig()
+    channel: ChannelConfig = ChannelConfig()
+    clock: ClockConfig = ClockConfig()
+    impairments: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="waveform: hardware faults by name, each with settings of its own; see docs/waveform.md",
+    )
+    burst: BurstConfig = BurstConfig()
+    noncoherent: NoncoherentConfig = NoncoherentConfig()
+    digital: DigitalConfig = DigitalConfig()
+
+    @model_validator(mode="after")
+    def _fits_fidelity(self) -> Self:
+        if self.fidelity == "symbol" and self.impairments:
+            raise ValueError(
+                f'impairments.{next(iter(self.impairments))} needs fidelity "waveform": one symbol per scalar cannot show it'
+            )
+        if self.channel.doppler_hz > 0 and self.csi.doppler_hz not in (0.0, self.channel.doppler_hz):
+            raise ValueError(
+                f"csi.doppler_hz {self.csi.doppler_hz} contradicts channel.doppler_hz {self.channel.doppler_hz}; leave the "
+                "former out: ageing then follows the channel itself"
+            )
+        return self
 
     @property
     def n0(self) -> float:

@@ -14,8 +14,9 @@ inter-symbol interference.
 import numpy as np
 from numpy.typing import NDArray
 
-from phy.config import LinkConfig, OffsetLaw
+from phy.config import LinkConfig
 from phy.draws import KeyedDraws
+from phy.laws import OffsetLaw
 
 
 def residual_gain(
@@ -40,27 +41,18 @@ class OffsetDraws:
         self._age_s = config.csi.age_s
         self._draws = draws
 
-    def _draw(self, purpose: str, law: OffsetLaw, devices: int, first: int, rounds: int) -> NDArray[np.float64]:
-        if law.law == "none":
-            return np.zeros((1, 1))
-        if law.law == "constant":
-            return np.full((1, 1), law.value)
-        start, count = (first, rounds) if law.per == "round" else (0, 1)
-        if law.law == "uniform":
-            return law.value * (2.0 * self._draws.uniform(purpose, devices, start, count) - 1.0)
-        return law.value * self._draws.normal(purpose, devices, start, count)
-
     def gains(self, devices: int, first_round: int, rounds: int) -> NDArray[np.complex64]:
         """Residual gains q of consecutive rounds. Shape [B, K]."""
         offsets = self._offsets
-        drawn = [
-            self._draw(purpose, law, devices, first_round, rounds)
-            for purpose, law in (
-                ("timing", offsets.timing_s),
-                ("phase", offsets.phase_rad),
-                ("freq", offsets.frequency_hz),
-            )
-        ]
-        # Broadcast first: equal elementwise work for every batch shape gives equal bits.
-        timing, phase, frequency = (np.ascontiguousarray(np.broadcast_to(d, (rounds, devices))) for d in drawn)
+
+        def total(*parts: tuple[str, OffsetLaw]) -> NDArray[np.float64]:
+            out = np.zeros((rounds, devices))
+            for purpose, law in parts:
+                if law.on:
+                    out += law.draw(self._draws, purpose, devices, first_round, rounds)
+            return out
+
+        timing = total(("timing", offsets.timing_s), ("timejit", offsets.timing_jitter_s))
+        phase = total(("phase", offsets.phase_rad), ("phasejit", offsets.phase_jitter_rad))
+        frequency = total(("freq", offsets.frequency_hz))
         return residual_gain(timing, phase, frequency, offsets.symbol_duration_s, self._age_s).astype(np.complex64)

@@ -47,7 +47,8 @@ def small(**sections: object) -> Scenario:
 
 
 def rows(folder: Path) -> list[tuple[int, float | None]]:
-    with sqlite3.connect(folder / "journal.sqlite") as db:
+    # mode=rw: a plain connect would create the file before the run does, and the run would refuse the folder
+    with sqlite3.connect(f"file:{folder / 'journal.sqlite'}?mode=rw", uri=True) as db:
         return db.execute("SELECT round, estimate FROM rounds ORDER BY round").fetchall()
 
 

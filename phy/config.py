@@ -127,6 +127,10 @@ class LinkConfig(_Frozen):
             raise ValueError(
                 f'impairments.{next(iter(self.impairments))} needs fidelity "waveform": one symbol per scalar cannot show it'
             )
+        if self.impairments:
+            from phy.faults import parse  # finds and imports the impairments that are named, and only those
+
+            parse(self.impairments)
         if self.channel.doppler_hz > 0 and self.csi.doppler_hz not in (0.0, self.channel.doppler_hz):
             raise ValueError(
                 f"csi.doppler_hz {self.csi.doppler_hz} contradicts channel.doppler_hz {self.channel.doppler_hz}; leave the "

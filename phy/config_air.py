@@ -63,3 +63,8 @@ class ClockConfig(_Frozen):
     since_sync_s: NonNegative = Field(
         0.0, description="time since clocks were last aligned: the timing offset grows by sampling_ppm of it"
     )
+
+    @property
+    def moves(self) -> bool:
+        """Whether clock errors have any effect that is not inside one symbol."""
+        return self.sampling_ppm.on and (self.since_sync_s > 0 or self.one_oscillator)

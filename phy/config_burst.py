@@ -12,6 +12,7 @@ class BurstConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    air: str = Field("emulated", description="emulated, or module:Class: what carries the bursts")
     sample_rate_hz: Positive = Field(1e6, description="sample rate f_s")
     samples_per_symbol: int = Field(4, ge=1, le=64, description="samples per symbol (sps)")
     pulse: Literal["rrc", "rect"] = Field("rrc", description="root raised cosine, or rectangular")
@@ -46,8 +47,8 @@ class BurstConfig(BaseModel):
             )
         if self.pulse == "rrc" and self.samples_per_symbol < 1.0 + self.rolloff:
             raise ValueError(
-                f"a root raised cosine of roll-off {self.rolloff} occupies {1 + self.rolloff} times the symbol rate and does not "
-                f"fit {self.samples_per_symbol} sample per symbol; use at least 2, or pulse rect"
+                f"a root raised cosine of roll-off {self.rolloff} occupies {1 + self.rolloff} times the symbol rate and does "
+                f"not fit {self.samples_per_symbol} sample per symbol; use at least 2, or pulse rect"
             )
         return self
 

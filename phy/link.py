@@ -1,31 +1,31 @@
-"""The uplink at symbol fidelity: K scalars in, one estimate out, for many rounds at once.
+"""The uplink: K scalars in, one estimate out, for many rounds at once.
 
-One round, for device k with payload p_k (pAirZero, arXiv 2604.12401, section III; here with CSI error, offsets and
-antennas): symbol s_k in [-1, 1]; channel estimate h_k'; combiner v and effective estimate f_k = v^H h_k'; transmit
-x_k = (a / f_k) s_k with a chosen so that |x_k|^2 <= P = 1; received y = sum_k h_k q_k x_k + w, w ~ CN(0, N0 I); decision
-variable Re(v^H y) / a, whose noise variance is N0 / (2 a^2); estimate from the scheme.
+A link is a mode over a carrier (:mod:`phy.modes`): the mode turns payloads into what devices send and statistics into
+estimates, the carrier is everything between, in closed form (``symbol``) or as oversampled bursts (``waveform``).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phy.combining import combiner, multiply, project, squared_modulus
+from phy.coherent import CoherentMode
+from phy.combining import squared_modulus
 from phy.config import LinkConfig
 from phy.discovery import find
 from phy.draws import GROUP_ROUNDS, CachedDraws, KeyedDraws
-from phy.errors import BadPayload
-from phy.offsets import OffsetDraws
+from phy.energy import EnergyMode
+from phy.errors import BadPayload, PhyError, UnknownPart
+from phy.interval_carrier import IntervalCarrier
+from phy.modes import Prepared
+from phy.orthogonal import OrthogonalMode
+from phy.symbol_carrier import SymbolCarrier
 
 # Elements (devices x rounds x antennas) worked on at once: small enough to stay in a core's cache.
 _CHUNK_ELEMENTS = 65536
-
-# Amplitudes are shrunk by this, more than float32 rounding can add, so that the peak power is kept without exception. The
-# receiver knows the shrunk amplitude, so that nothing is biased.
-_POWER_MARGIN = np.float32(1.0 - 2.0**-20)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LinkResult:
     - ``active`` and ``truncated``: devices that transmitted, and that were silent though present,
     - ``aligned_gain``: amplitude a,
     - ``power_mean``, ``power_peak``: mean over the devices present, and maximum, of |x_k|^2 / P,
-    - ``received_power``: |v^H y|^2 without noise (mean over the n scalars).
+    - ``received_power``: |v^H z|^2 without noise (mean over the n scalars), for energy schemes sum |z|^2.
     """
 
     estimates: NDArray[np.float64]
@@ -59,33 +59,45 @@ class Link:
         self.config = config
         self.seed = seed
         draws = KeyedDraws(seed)
-        self._cached = CachedDraws(draws)
+        cached = CachedDraws(draws)
         self._scheme = find("schemes", config.scheme)(config)
-        self._csi = find("csi", config.csi.estimator)(config)
-        self._power = find("power", config.power.control)(config)
-        self._air = find("airs", config.air)(self._cached)
-        self._offsets = OffsetDraws(config, draws) if config.offsets.any else None
-        self._rho = np.float32(config.ageing_correlation)
-        self._innovation = np.float32(np.sqrt(max(0.0, 1.0 - config.ageing_correlation**2)))
-        self._noise_std = np.float32(np.sqrt(config.n0))
+        self._detection: str = getattr(self._scheme, "detection", "coherent")
+        receiver = find("receivers", config.receiver)(config)
+        self._cuts = bool(receiver.uses_intervals)
+        if self._cuts and self._detection != "coherent":
+            raise PhyError(f"receiver {config.receiver!r} needs a coherent scheme, which {config.scheme!r} is not; use matched")
+        if self._detection == "orthogonal":
+            if config.fidelity == "waveform":
+                raise PhyError(f'scheme {config.scheme!r} is a capacity, not a waveform; use fidelity "symbol"')
+            self._orthogonal = OrthogonalMode(config, draws, self._scheme)
+            self._symbols = SymbolCarrier(config, draws, cached, 1, 1)
+            return
+        self._mode = _mode(config, draws, cached, self._scheme)
+        self._carrier = _carrier(config, draws, cached, self._mode, receiver if self._cuts else None)
 
     @property
     def description(self) -> dict[str, int | float | str]:
         """Constants of the link that a summary states."""
         config = self.config
+        coherent = self._detection == "coherent"
+        pilots = coherent and isinstance(self._mode, CoherentMode) and self._mode.uses_pilots
+        uses = getattr(self._scheme, "channel_uses", lambda devices: 1)
         return {
-            "fidelity": "symbol",
+            "fidelity": config.fidelity,
             "scheme": config.scheme,
             "air": config.air,
-            "csi": config.csi.estimator,
+            "receiver": config.receiver,
+            "channel": config.channel.model,
+            "csi": config.csi.estimator if coherent else "receiver" if self._detection == "orthogonal" else "none",
             "n0": config.n0,
             "snr_max_db": config.snr_max_db,
             "clip": config.clip,
             "receive_antennas": config.receive_antennas,
             "ageing_correlation": config.ageing_correlation,
-            "uplink_symbols_per_scalar": 1,
+            "uplink_symbols_per_scalar": uses(1),
+            "uplink_symbols_per_further_device": uses(2) - uses(1),
             "payload_bits_per_scalar": int(self._scheme.payload_bits),
-            "pilot_symbols_per_device": config.csi.pilot_symbols if self._csi.uses_pilots else 0,
+            "pilot_symbols_per_device": config.csi.pilot_symbols if pilots else 0,
         }
 
     def aggregate(
@@ -101,7 +113,8 @@ class Link:
         """
         rounds, payloads, present = self._checked(rounds, payloads, present)
         batch, devices, scalars = payloads.shape
-        group = GROUP_ROUNDS * devices * self.config.receive_antennas
+        resources = 1 if self._detection == "orthogonal" else self._mode.resources
+        group = GROUP_ROUNDS * devices * max(self.config.receive_antennas, scalars * resources)
         slices = list(_runs(rounds, GROUP_ROUNDS * max(1, _CHUNK_ELEMENTS // group)))
         if len(slices) == 1:
             return self._consecutive(int(rounds[0]), payloads, present)
@@ -141,78 +154,89 @@ class Link:
 
     def _consecutive(self, first: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> LinkResult:
         """Rounds first .. first+B-1 for payloads [B, K, n] and present [B, K]."""
-        batch, devices, scalars = payloads.shape
-        antennas = self.config.receive_antennas
-        channel = self._air.fading(devices, first, batch, antennas)
-        noise = None
-        if self._csi.uses_pilots:
-            noise = self._cached.complex_normal("pilot", devices, first, batch, antennas)
-        estimate = self._csi.estimate(channel, noise)
-        if self._innovation > 0:
-            aged = self._cached.complex_normal("ageing", devices, first, batch, antennas)
-            channel = self._rho * channel + self._innovation * aged
-
-        vector, effective = None, estimate[:, 0]
-        if antennas > 1:
-            vector = np.conj(combiner(self.config.combiner, estimate, present))
-            effective = project(vector, estimate)
-        gains = squared_modulus(effective)
-        active, amplitude = self._power.align(gains, present)
-        amplitude = amplitude * _POWER_MARGIN
-
-        # conj(f) / |f|^2 = 1 / f, with the real factor formed first.
-        weight = amplitude[:, None] / gains
-        if active is not None:
-            weight *= active
-            heard = active.sum(axis=1).astype(np.float64)
+        if self._detection == "orthogonal":
+            return self._in_turns(first, payloads, present)
+        batch, devices, _ = payloads.shape
+        sounded = self._carrier.sounded(devices, first, batch)
+        prepared = self._mode.prepare(first, payloads, present, sounded)
+        diagnostics: dict[str, NDArray[np.float64]] = {}
+        lost = prepared.lost
+        if self._cuts:
+            cut = self._carrier.sums(first, prepared, sounded)
+            lost, power = lost | cut.missed, cut.power
+            estimates = np.stack([self._mode.decode(prepared, column) for column in cut.sums.T], axis=1)
         else:
-            heard = np.full(batch, float(devices))
-        lost = amplitude == 0 if active is None else (heard == 0) | (amplitude == 0)
-        precoder = np.conj(effective)
-        precoder *= weight
-        weight *= amplitude[:, None]  # now |precoder|^2 = a^2 / |f|^2
-        turned = precoder
-        if self._offsets is not None:
-            turned = multiply(self._offsets.gains(devices, first, batch), precoder)
-
-        thermal = self._cached.complex_normal("noise", 1, first, batch, scalars * antennas)
-        thermal = (self._noise_std * thermal).reshape(batch, scalars, antennas)
-        # A lost round has amplitude or count zero; its estimate becomes NaN below, without a warning on the way.
-        any_lost = bool(lost.any())
-        divisor = np.where(lost, np.float32(1), amplitude) if any_lost else amplitude
-        counted = np.maximum(heard, 1.0) if any_lost else heard
-        estimates = np.empty((batch, scalars))
-        signal_power, power_sum, power_peak = (np.zeros(batch) for _ in range(3))
-        for i in range(scalars):
-            symbols = self._scheme.encode(payloads[:, :, i])
-            clean = self._air.superpose(channel, turned * symbols)
-            noisy = clean + thermal[:, i]
-            if vector is None:
-                statistic, heard_clean = noisy[:, 0], clean[:, 0]
-            else:
-                statistic, heard_clean = project(vector, noisy), project(vector, clean)
-            estimates[:, i] = self._scheme.decode(statistic.real / divisor.astype(np.float64), counted)
-            signal_power += squared_modulus(heard_clean)
-            symbols *= symbols
-            symbols *= weight
-            power_sum += symbols.sum(axis=1)
-            np.maximum(power_peak, symbols.max(axis=1), out=power_peak)
-        if any_lost:
+            carried = self._carrier.carry(first, prepared, sounded)
+            lost = lost if carried.missed is None else lost | carried.missed
+            power, diagnostics = carried.power, carried.diagnostics
+            estimates = self._mode.decide(prepared, carried.noisy)
+        if lost.any():
             estimates[lost] = np.nan
-        numbers = float(devices) if present is None else np.maximum(present.sum(axis=1), 1)
+        expected = np.full(batch, float(devices)) if present is None else present.sum(axis=1).astype(np.float64)
+        power_mean, power_peak = _transmit_power(prepared)
         return LinkResult(
             estimates,
             lost,
             {
                 "true_mean": self._scheme.target(payloads[:, :, 0], present),
-                "active": heard,
-                "truncated": (devices if present is None else present.sum(axis=1)) - heard,
-                "aligned_gain": amplitude.astype(np.float64),
-                "power_mean": power_sum / (scalars * numbers),
+                "active": prepared.heard,
+                "truncated": expected - prepared.heard,
+                "aligned_gain": np.where(prepared.lost, 0.0, prepared.amplitude),
+                "power_mean": power_mean / np.maximum(expected, 1.0),
                 "power_peak": power_peak,
-                "received_power": signal_power / scalars,
+                "received_power": power,
+                **diagnostics,
             },
         )
+
+    def _in_turns(self, first: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> LinkResult:
+        """Rounds of a scheme whose devices take turns."""
+        batch, devices, _ = payloads.shape
+        channel, residual = self._symbols.met(devices, first, batch)
+        done = self._orthogonal.exchange(first, payloads, present, channel, residual)
+        return LinkResult(
+            done.estimates,
+            done.lost,
+            {
+                "true_mean": self._scheme.target(payloads[:, :, 0], present),
+                "active": done.heard,
+                "truncated": done.truncated,
+                "aligned_gain": np.ones(batch),
+                "power_mean": done.power_mean,
+                "power_peak": done.power_peak,
+                "received_power": done.received_power,
+            },
+        )
+
+
+def _mode(config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, scheme: Any) -> Any:
+    """The mode that the scheme asks for."""
+    detection = getattr(scheme, "detection", "coherent")
+    if detection == "coherent":
+        return CoherentMode(config, cached, scheme)
+    if detection == "energy":
+        return EnergyMode(config, draws, scheme)
+    raise UnknownPart(f"scheme {config.scheme!r} asks for detection {detection!r}; coherent, energy and orthogonal exist")
+
+
+def _carrier(config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, mode: Any, receiver: Any) -> Any:
+    """The carrier of the link's fidelity; ``receiver`` is None for the plain matched filter."""
+    if config.fidelity == "waveform":
+        from phy.waveform_carrier import WaveformCarrier  # brings in torch, which a symbol link may do without
+
+        return WaveformCarrier(config, draws, cached, mode.resources, mode.looks, receiver)
+    if receiver is not None:
+        return IntervalCarrier(config, draws, cached, receiver)
+    return SymbolCarrier(config, draws, cached, mode.resources, mode.looks)
+
+
+def _transmit_power(prepared: Prepared) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum over devices (mean over scalars), and maximum, of the energy of a scalar. Both [B]."""
+    rounds, devices, scalars, resources = prepared.coefficients.shape
+    energy = squared_modulus(prepared.coefficients)
+    per_scalar = energy[..., 0] if resources == 1 else energy.sum(axis=3)
+    flat = per_scalar.reshape(rounds, devices * scalars)
+    return flat.sum(axis=1) / np.float64(scalars), flat.max(axis=1).astype(np.float64)
 
 
 def _runs(rounds: NDArray[np.int64], width: int) -> Iterator[tuple[int, int]]:

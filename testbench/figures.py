@@ -110,7 +110,7 @@ def _link(scenario: Scenario, totals: LinkTotals, summary: dict[str, Any]) -> Fi
     heard = ~totals.lost & np.isfinite(totals.estimate)
     _scatter(scatter, totals.true_mean[heard], totals.estimate[heard])
     gain = totals.columns["aligned_gain"]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # an unbiased estimate of a small power can be negative
         received_db = 10 * np.log10(totals.columns["received_power"] / scenario.link.n0)
         aligned_db = 20 * np.log10(gain) - 10 * math.log10(scenario.link.n0)
     aligned_db = np.where(totals.columns["active"] > 0, aligned_db, np.nan)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.config import LinkConfig
+from phy.schemes._mean import masked_mean
 
 
 class Part:
@@ -12,10 +13,17 @@ class Part:
     Counted as 16 bits per scalar, as the paper counts one half-precision number.
     """
 
+    detection = "coherent"
     payload_bits = 16
+    needs_csi = True
 
     def __init__(self, config: LinkConfig) -> None:
         self._clip = config.clip
+
+    def channel_uses(self, devices: int) -> int:
+        """Channel uses of one scalar: one, however many devices."""
+        del devices
+        return 1
 
     def encode(self, payloads: NDArray[np.float64]) -> NDArray[np.float32]:
         """Payloads in [-clip, clip] to real symbols in [-1, 1], any shape."""
@@ -27,11 +35,4 @@ class Part:
 
     def target(self, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> NDArray[np.float64]:
         """What a perfect link returns for payloads [B, K] and present [B, K]: the mean of those present (None: all). [B]."""
-        return _masked_mean(payloads, present)
-
-
-def _masked_mean(values: NDArray[np.float64], present: NDArray[np.bool_] | None) -> NDArray[np.float64]:
-    if present is None:
-        return np.asarray(values.sum(axis=1) / values.shape[1])
-    count = present.sum(axis=1)
-    return np.asarray(np.where(present, values, 0.0).sum(axis=1) / np.maximum(count, 1))
+        return masked_mean(payloads, present)

@@ -13,10 +13,17 @@ from phy.config import LinkConfig
 class Part:
     """Symbol = sign(payload); estimate = average vote (soft), or its sign (hard)."""
 
+    detection = "coherent"
     payload_bits = 1
+    needs_csi = True
 
     def __init__(self, config: LinkConfig) -> None:
         self._hard = config.decision == "hard"
+
+    def channel_uses(self, devices: int) -> int:
+        """Channel uses of one scalar: one, however many devices."""
+        del devices
+        return 1
 
     def encode(self, payloads: NDArray[np.float64]) -> NDArray[np.float32]:
         """Payloads to votes -1 or +1, any shape."""

@@ -1,0 +1,101 @@
+"""Coherent aggregation: devices pre-invert their channels so that symbols add up with one common gain.
+
+One round, for device k with payload p_k (pAirZero, arXiv 2604.12401, section III; here with CSI error and antennas): symbol
+s_k in [-1, 1]; channel estimate h_k'; combiner v and effective estimate f_k = v^H h_k'; transmit x_k = (a_k / f_k) s_k with
+|x_k|^2 <= P = 1, where a_k is the common amplitude a, or less where a power control lets weak devices fall short of it; the
+decision variable Re(v^H y) / a, whose noise variance is N0 / (2 a^2).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from phy.combining import combiner, project, squared_modulus
+from phy.config import LinkConfig
+from phy.discovery import find
+from phy.draws import CachedDraws
+from phy.modes import Bools, Complexes, Floats, Prepared
+
+# Amplitudes are shrunk by this, more than float32 rounding can add, so that the peak power is kept without exception. The
+# receiver knows the shrunk amplitude, so that nothing is biased.
+_POWER_MARGIN = np.float32(1.0 - 2.0**-20)
+
+
+class CoherentMode:
+    """Channel estimation, combining, power control and the aligned sum.
+
+    :param scheme: ``encode`` and ``decode`` of the scalars
+    """
+
+    resources = 1
+    looks = 1
+
+    def __init__(self, config: LinkConfig, cached: CachedDraws, scheme: Any) -> None:
+        self._rule = config.combiner
+        self._cached = cached
+        self._scheme = scheme
+        self._csi = find("csi", config.csi.estimator)(config)
+        self._power = find("power", config.power.control)(config)
+
+    @property
+    def uses_pilots(self) -> bool:
+        """Whether the channel is estimated from pilots."""
+        return bool(self._csi.uses_pilots)
+
+    def prepare(self, first: int, payloads: Floats, present: Bools | None, channel: Complexes) -> Prepared:
+        """Coefficients [B, K, n, 1] for payloads [B, K, n], present [B, K] and the channel [B, M, K] at the pilot."""
+        batch, antennas, devices = channel.shape
+        noise = None
+        if self._csi.uses_pilots:
+            noise = self._cached.complex_normal("pilot", devices, first, batch, antennas)
+        estimate = self._csi.estimate(channel, noise)
+        vector, effective = None, estimate[:, 0]
+        if antennas > 1:
+            vector = np.conj(combiner(self._rule, estimate, present))
+            effective = project(vector, estimate)
+        gains = squared_modulus(effective)
+        if hasattr(self._power, "levels"):
+            active, level, amplitude = self._power.levels(gains, present)
+        else:
+            active, amplitude = self._power.align(gains, present)
+            level = amplitude[:, None]
+        amplitude = amplitude * _POWER_MARGIN
+
+        # conj(f) / |f|^2 = 1 / f, with the real factor formed first.
+        weight = level * _POWER_MARGIN / gains
+        unit = 1.0 / np.sqrt(gains)
+        if active is None:
+            heard = np.full(batch, float(devices))
+            lost = amplitude == 0
+        else:
+            weight *= active
+            unit *= active
+            heard = active.sum(axis=1).astype(np.float64)
+            lost = (heard == 0) | (amplitude == 0)
+        turned = np.conj(effective)
+        precoder = turned * weight
+        symbols = self._scheme.encode(payloads)
+        coefficients = precoder[:, :, None] * symbols
+        # A lost round has amplitude or count zero: its estimate is thrown away, but must not warn on the way.
+        if lost.any():
+            amplitude = np.where(lost, np.float32(1), amplitude)
+            heard_safe = np.maximum(heard, 1.0)
+        else:
+            heard_safe = heard
+        state = (heard_safe, symbols, precoder)
+        return Prepared(coefficients[..., None], turned * unit, heard, lost, amplitude.astype(np.float64), vector, state)
+
+    def decide(self, prepared: Prepared, statistics: Complexes) -> Floats:
+        """Statistics [B, n, 1, M] to estimates [B, n]."""
+        out = np.empty((statistics.shape[0], statistics.shape[1]))
+        for i in range(out.shape[1]):
+            heard = statistics[:, i, 0, :]
+            combined = heard[:, 0] if prepared.vector is None else project(prepared.vector, heard)
+            out[:, i] = self.decode(prepared, combined.real / prepared.amplitude)
+        return out
+
+    def decode(self, prepared: Prepared, symbol_sum: Floats) -> Floats:
+        """Estimated sums of symbols [B] to estimates [B]."""
+        assert prepared.state is not None
+        decoded: Floats = self._scheme.decode(symbol_sum, prepared.state[0])
+        return decoded

@@ -1,0 +1,1 @@
+"""Airs at waveform fidelity: device bursts in, received samples out. One file each."""

@@ -1,0 +1,157 @@
+"""The waveform carrier: every round is a slot of oversampled samples that the receiver must find and filter.
+
+Transmitter and receiver (:mod:`phy.burst`) are the same for every air; an air takes device bursts and returns samples
+(:mod:`phy.waveform_airs`). Rounds are worked on one by one, so that an estimate has the same bits alone and in a batch.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from phy.ambiguity import BurstPulse
+from phy.burst.detection import pilot_estimates
+from phy.burst.layout import BurstLayout
+from phy.burst.receiver import receive
+from phy.burst.transmitter import modulate
+from phy.combining import project, squared_modulus
+from phy.config import LinkConfig
+from phy.discovery import find
+from phy.draws import CachedDraws, KeyedDraws
+from phy.errors import PhyError
+from phy.interval_carrier import Sums, cut_slot
+from phy.modes import Bools, Carried, Complexes, Floats, Prepared
+from phy.offsets import OffsetDraws
+from phy.propagation import Propagation
+
+
+class WaveformCarrier:
+    """Bursts through an air. Raises :class:`phy.errors.PhyError` where offsets reach beyond the guard.
+
+    :param resources: U = looks * tones
+    """
+
+    def __init__(
+        self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, resources: int, looks: int, receiver: Any = None
+    ) -> None:
+        burst = config.burst
+        if receiver is not None and (burst.pulse != "rect" or burst.payload == "spread" or burst.synchronisation != "slot"):
+            raise PhyError(
+                f"receiver {config.receiver!r} cuts rectangles on the slot clock: set burst.pulse = rect, burst.payload = "
+                "repeated and burst.synchronisation = slot"
+            )
+        self._receiver = receiver
+        self._offsets = OffsetDraws(config, draws)
+        self._config = config
+        self._tones, self._looks = resources // looks, looks
+        self._propagation = Propagation(config, cached, BurstPulse(config.burst, self._tones))
+        self._air = find("waveform_airs", config.burst.air)(config, draws, cached, self._propagation)
+        self._layout: BurstLayout | None = None
+        self._bound_s = self._offsets.bound_s
+        self._refuse_beyond_guard(0.0)
+
+    def _refuse_beyond_guard(self, path_s: float) -> None:
+        reach, guard = self._bound_s + path_s, self._config.burst.guard_s
+        if reach > guard:
+            least = math.ceil(reach / self._config.burst.symbol_duration_s)
+            raise PhyError(
+                f"timing offsets of up to {self._bound_s:.3g} s and path delays of up to {path_s:.3g} s reach beyond the guard "
+                f"of {guard:.3g} s; lengthen burst.guard_symbols to at least {least}"
+            )
+
+    def layout(self, devices: int, scalars: int) -> BurstLayout:
+        """The burst of this many devices and scalars; the last one is kept."""
+        kept = self._layout
+        if kept is None or (kept.devices, kept.scalars) != (devices, scalars):
+            self._refuse_beyond_guard(self._propagation.channel.max_delay_s(devices))
+            kept = self._layout = BurstLayout(self._config.burst, devices, scalars, self._tones, self._looks)
+        return kept
+
+    def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
+        """Channel [B, M, K] at the time of the pilots, through the payload's matched filter."""
+        return self._propagation.sounded(devices, first, rounds)
+
+    def carry(self, first: int, prepared: Prepared, sounded: Complexes) -> Carried:
+        """Statistics of rounds first .. first+B-1 for coefficients [B, K, n, U] and the channel [B, M, K] at the pilots.
+
+        Diagnostics: ``preamble_metric``, and ``timing_s`` and ``frequency_hz``, the common offsets that the receiver found and
+        removed (NaN where it found none, zero where it trusts the slot clock).
+        """
+        rounds, devices, scalars, resources = prepared.coefficients.shape
+        antennas = sounded.shape[1]
+        layout = self.layout(devices, scalars)
+        noisy = np.zeros((rounds, scalars, resources, antennas), np.complex64)
+        power = np.zeros(rounds)
+        missed = np.zeros(rounds, np.bool_)
+        found: dict[str, Floats] = {name: np.full(rounds, np.nan) for name in ("preamble_metric", "timing_s", "frequency_hz")}
+        n0 = self._config.n0
+        for i in range(rounds):
+            if prepared.lost[i]:
+                continue
+            samples = self._slot(layout, first, prepared, sounded, i)
+            reception = receive(layout, samples, n0)
+            found["preamble_metric"][i] = reception.metric
+            missed[i] = not reception.found
+            if not reception.found:
+                continue
+            found["timing_s"][i] = reception.timing_samples / self._config.burst.sample_rate_hz
+            found["frequency_hz"][i] = reception.frequency_hz
+            noisy[i] = reception.statistics
+            vector = None if prepared.vector is None else prepared.vector[i : i + 1]
+            power[i] = _unbiased_power(noisy[i], vector, n0)
+        return Carried(noisy, power, missed, found)
+
+    def _slot(self, layout: BurstLayout, first: int, prepared: Prepared, sounded: Complexes, index: int) -> Complexes:
+        """Received samples [M, N] of one round of the batch."""
+        bursts = modulate(layout, prepared.coefficients[index], prepared.reference[index])
+        received: Complexes = self._air.transmit(bursts, first + index, sounded[index], layout.reference_sample)
+        return received
+
+    def sums(self, first: int, prepared: Prepared, sounded: Complexes) -> Sums:
+        """Sums of symbols by a receiver that cuts the samples at every device's symbol edges; see ``phy.interval_carrier``."""
+        rounds, devices, scalars, _ = prepared.coefficients.shape
+        layout = self.layout(devices, scalars)
+        out = np.full((rounds, scalars), np.nan)
+        power = np.zeros(rounds)
+        true_s = self._offsets.draw(devices, first, rounds).timing_s
+        for i in range(rounds):
+            if prepared.lost[i]:
+                continue
+            samples = self._slot(layout, first, prepared, sounded, i)
+            sending = prepared.reference[i] != 0
+            combined = samples[0] if prepared.vector is None else (prepared.vector[i][:, None] * samples).sum(axis=0)
+            timing, gains = self._known(layout, samples, prepared, i, true_s[i], sending)
+            if timing is None:
+                continue
+            start_s = layout.payload.start / layout.config.sample_rate_hz
+            out[i] = cut_slot(self._config, self._receiver, combined, timing, gains, prepared, i, start_s, scalars)
+            inner = combined[layout.payload.first : layout.payload.stop]
+            per_sample = float(squared_modulus(inner).mean()) - self._config.n0
+            power[i] = per_sample * layout.block_samples
+        return Sums(out, np.isnan(out).any(axis=1), power)
+
+    def _known(
+        self, layout: BurstLayout, samples: Complexes, prepared: Prepared, index: int, true_s: Floats, sending: Bools
+    ) -> tuple[Floats | None, Complexes]:
+        """Timings and received gains [K] as the receiver has them; None where a sending device's pilots were not found."""
+        if not layout.pilots:
+            return true_s, (prepared.amplitude[index] * sending).astype(np.complex64)
+        pilots = pilot_estimates(layout, samples)
+        if not pilots.found[sending].all():
+            return None, prepared.reference[index]
+        vector = np.ones(1) if prepared.vector is None else prepared.vector[index]
+        # The pilots went out with the reference, the payload with the precoder; carry the phase on to the payload.
+        elapsed = (layout.reference_sample - pilots.instants_samples) / layout.config.sample_rate_hz
+        turned = (pilots.gains * vector).sum(axis=1) * np.exp(2j * np.pi * pilots.frequency_hz * elapsed)
+        ratio = np.where(sending, np.abs(prepared.state[2][index]), 0.0)
+        gains = np.where(sending, turned * ratio, 0.0).astype(np.complex64)
+        return np.where(sending, pilots.timing_s, 0.0), gains
+
+
+def _unbiased_power(statistics: Complexes, vector: Complexes | None, n0: float) -> float:
+    """Mean over scalars of the combined power of [n, U, M] statistics, less that of the noise."""
+    if vector is not None:
+        every = np.broadcast_to(vector, (len(statistics), vector.shape[1]))
+        statistics = project(every, statistics[:, 0])[:, None, None]
+    noise = n0 * statistics.shape[1] * statistics.shape[2]
+    return float(np.square(np.abs(statistics)).sum() / len(statistics) - noise)

@@ -45,6 +45,10 @@ class BurstConfig(BaseModel):
             raise ValueError(
                 f'synchronisation by preamble needs at least 8 preamble_symbols, got {self.preamble_symbols}; or choose "slot"'
             )
+        if self.synchronisation == "preamble" and self.samples_per_symbol < 2:
+            raise ValueError(
+                'synchronisation by preamble measures fractions of a symbol and needs at least 2 samples_per_symbol; or choose "slot"'
+            )
         if self.pulse == "rrc" and self.samples_per_symbol < 1.0 + self.rolloff:
             raise ValueError(
                 f"a root raised cosine of roll-off {self.rolloff} occupies {1 + self.rolloff} times the symbol rate and does "

@@ -105,6 +105,11 @@ class WaveformCarrier:
         """Received samples [M, N] of one round of the batch."""
         bursts = modulate(layout, prepared.coefficients[index], prepared.reference[index])
         received: Complexes = self._air.transmit(bursts, first + index, sounded[index], layout.reference_sample)
+        expected = (sounded.shape[1], layout.slot_samples)
+        if received.shape != expected or not np.isfinite(received.view(np.float32)).all():
+            raise PhyError(
+                f"the air {self._config.burst.air!r} must return finite samples of shape {expected}, got shape {received.shape}"
+            )
         return received
 
     def sums(self, first: int, prepared: Prepared, sounded: Complexes) -> Sums:

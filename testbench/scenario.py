@@ -22,6 +22,17 @@ from testbench.errors import ScenarioError
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
+# Where a scenario names the parts of each folder of phy.
+_SETTINGS = {
+    "schemes": "scheme",
+    "receivers": "receiver",
+    "csi": "csi.estimator",
+    "power": "power.control",
+    "channels": "channel.model",
+    "airs": "air",
+    "waveform_airs": "burst.air",
+}
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,8 +104,7 @@ class Scenario(_Frozen):
             try:
                 check(kind, name)
             except UnknownPart as error:
-                setting = {"schemes": "scheme", "csi": "csi.estimator", "power": "power.control", "airs": "air"}[kind]
-                raise ValueError(f"link.{setting}: {str(error).partition(': ')[2]}") from error
+                raise ValueError(f"link.{_SETTINGS[kind]}: {str(error).partition(': ')[2]}") from error
         if self.uplink.transport == "none" and self.link.scheme not in ("analog", "sign"):
             raise ValueError(f'the noise-free link knows the schemes analog and sign, not "{self.link.scheme}"')
         if self.uplink.endpoint is not None and self.uplink.transport in ("none", "inproc"):
@@ -104,7 +114,15 @@ class Scenario(_Frozen):
     def parts(self) -> dict[str, str]:
         """The parts of the link that are found by name: folder of phy -> name."""
         link = self.link
-        return {"schemes": link.scheme, "csi": link.csi.estimator, "power": link.power.control, "airs": link.air}
+        return {
+            "schemes": link.scheme,
+            "receivers": link.receiver,
+            "csi": link.csi.estimator,
+            "power": link.power.control,
+            "channels": link.channel.model,
+            "airs": link.air,
+            "waveform_airs": link.burst.air,
+        }
 
     def plain(self) -> dict[str, Any]:
         """The scenario as plain data that :func:`load` accepts again."""

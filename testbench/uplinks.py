@@ -26,8 +26,9 @@ class OpenUplink:
 
 def noise_free(scenario: Scenario) -> OpenUplink:
     """The in-process link without fading and noise."""
-    scheme: Literal["analog", "sign"] = "sign" if scenario.link.scheme == "sign" else "analog"
-    uplink = NoiseFreeUplink(scheme, scenario.link.decision)
+    votes = scenario.link.scheme in ("sign", "fsk_mv")
+    scheme: Literal["analog", "sign"] = "sign" if votes else "analog"
+    uplink = NoiseFreeUplink(scheme, "hard" if scenario.link.scheme == "fsk_mv" else scenario.link.decision)
     bits = 1 if scheme == "sign" else 16
     description: dict[str, int | float | str] = {
         "fidelity": "noise-free",

@@ -17,7 +17,7 @@ _LEAST_ADVANCE_SAMPLES = 32
 
 # Largest product (rows x inner x columns), and largest right factor, given to BLAS at once. Pieces of this size stay on one
 # thread, so that neither bits nor time depend on how many threads there are and who else is at work.
-_PRODUCT_ELEMENTS = 2**17
+_PRODUCT_ELEMENTS = 2**16
 _FACTOR_ELEMENTS = 2**13
 
 

@@ -200,3 +200,17 @@ def test_refuses_shapes_that_do_not_fit():
         modulate(layout, np.zeros((2, 1, 2), np.complex64), np.zeros(2, np.complex64))
     with pytest.raises(PhyError, match="a slot must have shape"):
         receive(layout, np.zeros((1, 100), np.complex64), 1.0)
+
+
+@pytest.mark.parametrize(("length", "scalars", "tones"), [(8192, 1, 2), (8192, 3, 1), (1, 900, 1), (300, 20, 2)])
+def test_products_taken_in_pieces_are_the_plain_ones(length, scalars, tones):
+    layout = BurstLayout(BurstConfig(symbols_per_scalar=length, synchronisation="slot"), 3, scalars, tones)
+    sent = coefficients(layout)
+    slots = modulate(layout, sent, np.zeros(3, np.complex64))
+    waveforms, lead = layout.waveforms()
+    for i in (0, scalars - 1):
+        begin = layout.scalar_start(i) - lead
+        frame = slots[:, begin : begin + waveforms.shape[1]]
+        found = matched_filters(layout, slots)[i].T
+        assert np.abs(found - frame.astype(complex) @ waveforms.conj().T).max() < 1e-5
+        assert np.abs(found - sent[:, i]).max() < 0.02

@@ -9,11 +9,13 @@ decision variable Re(v^H y) / a, whose noise variance is N0 / (2 a^2).
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phy.combining import combiner, project, squared_modulus
 from phy.config import LinkConfig
 from phy.discovery import find
 from phy.draws import CachedDraws
+from phy.errors import PhyError
 from phy.modes import Bools, Complexes, Floats, Prepared
 
 # Amplitudes are shrunk by this, more than float32 rounding can add, so that the peak power is kept without exception. The
@@ -36,6 +38,11 @@ class CoherentMode:
         self._scheme = scheme
         self._csi = find("csi", config.csi.estimator)(config)
         self._power = find("power", config.power.control)(config)
+        self._artificial = np.float32(config.power.artificial_noise)
+        # Artificial noise has its share of the power: the mean square of a full-scale symbol with it keeps to the peak.
+        self._margin = np.float32(_POWER_MARGIN / np.sqrt(1.0 + config.power.artificial_noise**2))
+        caps = config.power.caps
+        self._caps = None if caps is None else _rounded_down(np.asarray(caps))
 
     @property
     def uses_pilots(self) -> bool:
@@ -59,10 +66,14 @@ class CoherentMode:
         else:
             active, amplitude = self._power.align(gains, present)
             level = amplitude[:, None]
-        amplitude = amplitude * _POWER_MARGIN
+        amplitude = amplitude * self._margin
+        level = level * self._margin
+        if self._caps is not None:
+            caps = self._of_rounds(first, batch)
+            amplitude, level = np.minimum(amplitude, caps), np.minimum(level, caps[:, None])
 
         # conj(f) / |f|^2 = 1 / f, with the real factor formed first.
-        weight = level * _POWER_MARGIN / gains
+        weight = level / gains
         unit = 1.0 / np.sqrt(gains)
         if active is None:
             heard = np.full(batch, float(devices))
@@ -75,6 +86,9 @@ class CoherentMode:
         turned = np.conj(effective)
         precoder = turned * weight
         symbols = self._scheme.encode(payloads)
+        if self._artificial > 0:
+            drawn = self._cached.complex_normal("artnoise", devices, first, batch, symbols.shape[2])
+            symbols = symbols + self._artificial * np.float32(np.sqrt(2.0)) * drawn.real.transpose(0, 2, 1)
         coefficients = precoder[:, :, None] * symbols
         # A lost round has amplitude or count zero: its estimate is thrown away, but must not warn on the way.
         if lost.any():
@@ -84,6 +98,16 @@ class CoherentMode:
             heard_safe = heard
         state = (heard_safe, symbols, precoder)
         return Prepared(coefficients[..., None], turned * unit, heard, lost, amplitude.astype(np.float64), vector, state)
+
+    def _of_rounds(self, first: int, rounds: int) -> NDArray[np.float32]:
+        """Caps of rounds first .. first+B-1. [B]."""
+        assert self._caps is not None
+        if first + rounds > len(self._caps):
+            raise PhyError(
+                f"power.caps has {len(self._caps)} rounds and round {first + rounds - 1} was asked for; "
+                "make the schedule longer"
+            )
+        return self._caps[first : first + rounds]
 
     def decide(self, prepared: Prepared, statistics: Complexes) -> Floats:
         """Statistics [B, n, 1, M] to estimates [B, n]."""
@@ -99,3 +123,9 @@ class CoherentMode:
         assert prepared.state is not None
         decoded: Floats = self._scheme.decode(symbol_sum, prepared.state[0])
         return decoded
+
+
+def _rounded_down(values: Floats) -> NDArray[np.float32]:
+    """The nearest float32 that is not larger: a cap that privacy rests on must not grow by rounding."""
+    near = values.astype(np.float32)
+    return np.asarray(np.where(near > values, np.nextafter(near, np.float32(0)), near), np.float32)

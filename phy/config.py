@@ -43,6 +43,13 @@ class PowerConfig(_Frozen):
     threshold: float = Field(
         0.1, ge=1e-9, le=100, description="truncated: a device is silent where its estimated gain |h|^2 is below this"
     )
+    caps: tuple[NonNegative, ...] | None = Field(
+        None,
+        description="largest aligned amplitude of each round, as a privacy schedule sets it; 0: a silent round; none: no limit",
+    )
+    artificial_noise: NonNegative = Field(
+        0.0, description="standard deviation of the noise that each device adds to its symbol, in units of full scale"
+    )
 
 
 class OffsetsConfig(_Frozen):

@@ -47,7 +47,8 @@ class BurstConfig(BaseModel):
             )
         if self.synchronisation == "preamble" and self.samples_per_symbol < 2:
             raise ValueError(
-                'synchronisation by preamble measures fractions of a symbol and needs at least 2 samples_per_symbol; or choose "slot"'
+                "synchronisation by preamble measures fractions of a symbol and needs at least 2 samples_per_symbol; "
+                'or choose "slot"'
             )
         if self.pulse == "rrc" and self.samples_per_symbol < 1.0 + self.rolloff:
             raise ValueError(

@@ -130,6 +130,28 @@ class Link:
                 diagnostics.setdefault(name, np.empty(batch))[low:high] = values
         return LinkResult(estimates, lost, diagnostics)
 
+    def observe(
+        self,
+        rounds: NDArray[np.int64],
+        payloads: NDArray[np.float64],
+        present: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.complex64]:
+        """Everything that the server receives in the rounds [B], before it decides: what an attacker at the server has.
+
+        Shape [B, D]: all statistics of all antennas (symbol) or all samples (waveform), with noise of variance N0 each. Same
+        arguments and errors as :meth:`aggregate`; :class:`phy.errors.PhyError` for a scheme or receiver without statistics.
+        """
+        rounds, payloads, present = self._checked(rounds, payloads, present)
+        if self._detection == "orthogonal" or (self._cuts and self.config.fidelity == "symbol"):
+            raise PhyError(f"scheme {self.config.scheme!r} with receiver {self.config.receiver!r} keeps no received statistics")
+        parts = []
+        for low, high in _runs(rounds, GROUP_ROUNDS):
+            first, who = int(rounds[low]), None if present is None else present[low:high]
+            sounded = self._carrier.sounded(payloads.shape[1], first, high - low)
+            prepared = self._mode.prepare(first, payloads[low:high], who, sounded)
+            parts.append(self._carrier.observed(first, prepared, sounded))
+        return np.concatenate(parts)
+
     def _checked(
         self, rounds: NDArray[np.int64], payloads: NDArray[np.float64], present: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_] | None]:

@@ -42,6 +42,10 @@ class SymbolCarrier:
         """Channel [B, M, K] at the time of the pilots."""
         return self._propagation.sounded(devices, first, rounds)
 
+    def observed(self, first: int, prepared: Prepared, sounded: Complexes) -> Complexes:
+        """Every statistic of every antenna of rounds first .. first+B-1. Shape [B, n U M]."""
+        return self.carry(first, prepared, sounded).noisy.reshape(len(sounded), -1)
+
     def met(self, devices: int, first: int, rounds: int) -> tuple[Complexes, Complexes | None]:
         """Channel [B, M, K] that a scalar sent alone meets, and its residual gain [B, K] (None: 1)."""
         offsets = None if self._offsets is None else self._offsets.draw(devices, first, rounds)

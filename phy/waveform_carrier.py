@@ -112,6 +112,15 @@ class WaveformCarrier:
             )
         return received
 
+    def observed(self, first: int, prepared: Prepared, sounded: Complexes) -> Complexes:
+        """Every sample of every antenna of rounds first .. first+B-1. Shape [B, M N]; zero in rounds without a burst."""
+        rounds, devices, scalars, _ = prepared.coefficients.shape
+        layout = self.layout(devices, scalars)
+        out = np.zeros((rounds, sounded.shape[1], layout.slot_samples), np.complex64)
+        for i in np.flatnonzero(~prepared.lost):
+            out[i] = self._slot(layout, first, prepared, sounded, int(i))
+        return out.reshape(rounds, -1)
+
     def sums(self, first: int, prepared: Prepared, sounded: Complexes) -> Sums:
         """Sums of symbols by a receiver that cuts the samples at every device's symbol edges; see ``phy.interval_carrier``."""
         rounds, devices, scalars, _ = prepared.coefficients.shape

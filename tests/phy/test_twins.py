@@ -236,3 +236,40 @@ def test_interval_receivers_learn_timings_from_pilots():
         link = _interval_pair(burst, offsets, name)[1]
         errors[name] = np.abs(link.aggregate(np.arange(6), payloads).estimates - means).mean()
     assert errors["ml"] < 0.5 * errors["matched"]
+
+
+def test_what_the_server_receives_holds_what_it_decides_on():
+    symbol, waveform = pair(snr_max_db=10.0)
+    payloads = sent(3)
+    rounds = np.arange(3)
+    statistics = symbol.observe(rounds, payloads)
+    result = symbol.aggregate(rounds, payloads)
+    assert statistics.shape == (3, 1)
+    assert np.allclose(statistics[:, 0].real / result.diagnostics["aligned_gain"] / 4, result.estimates[:, 0], rtol=1e-5)
+    samples = waveform.observe(rounds, payloads)
+    noise = waveform.observe(rounds, np.zeros_like(payloads)) - samples
+    assert samples.shape[1] > 100
+    assert np.abs(noise).max() > 0
+
+
+def test_a_cap_on_the_amplitude_is_kept_round_by_round():
+    caps = (0.2, 0.0, 0.01)
+    link = Link(LinkConfig.model_validate({"clip": 1.0, "snr_max_db": 100.0, "power": {"caps": caps}}), 3)
+    payloads = sent(3)
+    result = link.aggregate(np.arange(3), payloads)
+    assert list(result.lost) == [False, True, False]
+    assert (result.diagnostics["aligned_gain"] <= np.array(caps) + 1e-9).all()
+    assert np.allclose(result.estimates[[0, 2]], payloads.mean(axis=1)[[0, 2]], atol=1e-2)
+    with pytest.raises(PhyError, match=r"caps has 3 rounds and round 3"):
+        link.aggregate(np.array([3]), payloads[:1])
+
+
+def test_artificial_noise_adds_its_variance_and_keeps_the_power():
+    config = LinkConfig.model_validate(
+        {"clip": 2.0, "snr_max_db": 150.0, "channel": {"model": "awgn"}, "power": {"artificial_noise": 0.7}}
+    )
+    rounds = 20_000
+    result = Link(config, 3).aggregate(np.arange(rounds), np.full((rounds, 4, 1), 2.0))
+    assert result.estimates.mean() == pytest.approx(2.0, abs=4 * 0.7 / np.sqrt(rounds))
+    assert result.estimates.var() == pytest.approx((2.0 * 0.7) ** 2 / 4, rel=4 * np.sqrt(2 / rounds))
+    assert result.diagnostics["power_mean"].mean() == pytest.approx(1.0, rel=0.02)

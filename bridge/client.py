@@ -127,8 +127,8 @@ class AirClient:
         """The largest request that fits one message to this server."""
         return self._codec.limits
 
-    def aggregate(self, round_index: int, payloads: npt.ArrayLike) -> AirAggregate:
-        """Send payloads [K, n] over the air in one round.
+    def aggregate(self, round_index: int, payloads: npt.ArrayLike, present: npt.ArrayLike | None = None) -> AirAggregate:
+        """Send payloads [K, n] over the air in one round; devices that are not `present` [K] stay silent.
 
         Raises:
             BridgeError: as the class says; `ServerRefused` also where the link cannot take these payloads.
@@ -136,7 +136,10 @@ class AirClient:
         batch = np.asarray(payloads, dtype=np.float64)
         if batch.ndim != 2:
             raise BridgeError(f"payloads have shape {batch.shape}; give [devices, entries]")
-        result = self._ask(np.array([round_index], dtype=np.int64), batch[None], None)
+        who = None if present is None else np.asarray(present, dtype=np.bool_)
+        if who is not None and who.shape != batch.shape[:1]:
+            raise BridgeError(f"present has shape {who.shape} for payloads {batch.shape}; give one entry per device")
+        result = self._ask(np.array([round_index], dtype=np.int64), batch[None], None if who is None else who[None])
         diagnostics = {name: float(values[0]) for name, values in result.diagnostics.items()}
         return AirAggregate(result.estimates[0], bool(result.lost[0]), diagnostics)
 

@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from learning.keys import MAX_SEED
 
-__all__ = ["FederationConfig", "ModelConfig", "TaskConfig", "ZerothOrderConfig"]
+__all__ = ["FaultsConfig", "FederationConfig", "ModelConfig", "TaskConfig", "ZerothOrderConfig"]
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FaultsConfig(_Frozen):
+    """Asynchrony of the protocol, broken on purpose; all off by default. docs/faults.md says what each means."""
+
+    miss_probability: Probability = Field(default=0.0, description="a device does not answer a round")
+    late_probability: Probability = Field(default=0.0, description="a device's answer lands in a later round's slot")
+    late_rounds: int = Field(default=1, ge=1, le=100_000, description="how many rounds a late answer is late")
+    wrong_seed_probability: Probability = Field(default=0.0, description="a device measures along the z of another seed")
+    wrong_seed_applies: bool = Field(default=False, description="it also updates along that z, and so drifts")
+    lost_broadcast_probability: Probability = Field(
+        default=0.0, description="a device does not hear a round's estimate, does not apply it, and so drifts"
+    )
+    resync_every: int = Field(
+        default=0, ge=0, le=2**31, description="rounds between resynchronisations of drifted devices; 0: never"
+    )
+
+    @property
+    def any(self) -> bool:
+        """Whether any fault can happen."""
+        return bool(
+            self.miss_probability or self.late_probability or self.wrong_seed_probability or self.lost_broadcast_probability
+        )
+
+    @property
+    def drifts(self) -> bool:
+        """Whether a device's weights can come to differ from the others'."""
+        return bool(self.lost_broadcast_probability or (self.wrong_seed_applies and self.wrong_seed_probability))
 
 
 class FederationConfig(_Frozen):
@@ -30,6 +59,11 @@ class FederationConfig(_Frozen):
     split: Literal["iid", "dirichlet"] = Field(default="iid", description="how training examples reach devices")
     dirichlet_alpha: Positive = Field(default=0.5, description="label concentration; small is very uneven")
     rows_per_forward: int = Field(default=256, ge=1, description="rows evaluated at once; bounds memory")
+    faults: FaultsConfig = FaultsConfig()
+
+    def description(self) -> dict[str, Any]:
+        """What a resumed run must share: all but its length; faults only where there are any."""
+        return self.model_dump(mode="json", exclude={"rounds"} if self.faults.any else {"rounds", "faults"})
 
 
 class ZerothOrderConfig(_Frozen):

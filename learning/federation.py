@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,35 +14,42 @@ import torch
 from learning.batches import batch, shards
 from learning.config import FederationConfig, ZerothOrderConfig
 from learning.data import TaskData
+from learning.drift import Displacement
 from learning.errors import RoundError
+from learning.faults import Faults, Plan
 from learning.journal import Journal
 from learning.objective import Objective
 from learning.parameters import trainable
 from learning.perturbation import Perturbation
 from learning.replay import replay
 from learning.uplink import Uplink
-from learning.zeroth_order import Projections, ZerothOrderStep, scales
+from learning.zeroth_order import Projections, SampleLosses, ZerothOrderStep, scales
 
 __all__ = ["Evaluation", "Federation", "RoundRecord"]
 
+Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class RoundRecord:
     """A committed and applied round.
 
-    :ivar payloads: float64[K], the clipped scalars that the devices sent
-    :ivar payload_mean: mean of the payloads; what a perfect link delivers is the link's own affair (votes, for signs)
+    :ivar payloads: float64[K], the clipped scalars that the devices sent; zero for those that were silent
+    :ivar present: bool[K], who sent; everybody, but for faults
+    :ivar payload_mean: mean of what was sent (NaN where nobody sent); what a perfect link delivers is the link's own
+        affair (votes, for signs)
     :ivar estimate: what the link delivered; None in a lost round
     :ivar mean_loss: mean training loss of the round's batches
     :ivar clipped_fraction: share of values that were clipped
-    :ivar diagnostics: the link's own report
+    :ivar diagnostics: the link's own report, and that of the faults where there are any
     """
 
     round: int
     mean_loss: float
     payloads: Floats
+    present: Bools
     payload_mean: float
     estimate: float | None
     lost: bool
@@ -64,6 +71,9 @@ class Federation:
 
     A new journal is begun; an existing one must be of the same run, and ``resume`` must bring the weights up to it
     before ``run`` continues. ``objective.model`` must hold the base weights.
+
+    The model holds the reference weights, those of the journal, which all devices share. Under faults of the protocol
+    (docs/faults.md) a device that has drifted is measured by itself, at its own weights, and the reference restored.
 
     A journal replays to the same bits on any machine. New rounds have the same bits as those of an uninterrupted run on the
     same machine with the same number of torch threads: the last bits of a loss depend on both.
@@ -90,7 +100,10 @@ class Federation:
         objective.model.eval()  # dropout would make L+ and L- losses of two different networks
         weights = trainable(objective.model)
         self.parameter_count = sum(len(vector) for vector in weights)
-        self._step = ZerothOrderStep(Perturbation(weights, config.seed, zo_config.perturbation), zo_config)
+        self._weights = weights
+        self._step = self._step_along(config.seed)
+        self._faults = Faults(config.faults, zo_config, config.seed, config.devices) if config.faults.any else None
+        self._displacement = Displacement(weights, zo_config.perturbation)
         self._shards = shards([label for _, label in data.train], config)
         self._train = objective.prepare(data.train)
         self._validation = objective.prepare(data.validation)
@@ -104,12 +117,14 @@ class Federation:
             "task_sha256": data.sha256(),
             **self.objective.identity,
             **self._zo.model_dump(mode="json"),
-            **self.config.model_dump(mode="json", exclude={"rounds"}),
+            **self.config.description(),
         }
 
     def resume(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Bring the base weights up to the journal; returns the next round."""
         self.next_round = replay(self.objective.model, self.journal, progress=progress, start=self.next_round)
+        if self._faults is not None:
+            self._faults.rebuild(self.journal)
         return self.next_round
 
     def run(self, rounds: int | None = None) -> Iterator[RoundRecord]:
@@ -137,20 +152,26 @@ class Federation:
         return Evaluation(hits / self._validation_count, losses / self._validation_count, self._validation_count)
 
     def _round(self, index: int) -> RoundRecord:
-        size = self.config.batch_size
-        rows = np.concatenate(
-            [batch(self.config.seed, index, device, shard, size) for device, shard in enumerate(self._shards)]
-        )
-        measured = self._step.ask(index, lambda: list(self._losses(rows).reshape(-1, size)))
-        estimate, diagnostics = self._send(index, measured)
-        payload_mean = float(measured.payloads.mean())
+        plan = None if self._faults is None else self._faults.plan(index)
+        measured, distance = self._measure(index, plan)
+        if plan is None:
+            sent, present = measured.payloads, np.ones(len(measured.payloads), dtype=np.bool_)
+        else:
+            sent, present = plan.on_air(measured.payloads), plan.present
+        estimate, diagnostics = self._send(index, sent, present)
+        if plan is not None:
+            diagnostics.update(plan.report(measured.payloads, estimate, distance))
+        payload_mean = float(sent[present].mean()) if present.any() else math.nan
         own = {"loss": measured.mean_loss, "payload_mean": payload_mean, "clipped_fraction": measured.clipped_fraction}
         self.journal.append(index, self.config.seed, estimate, {**own, **diagnostics})
         self._step.tell(index, estimate)
+        if self._faults is not None and plan is not None:
+            self._faults.commit(plan, measured.payloads, estimate)
         return RoundRecord(
             round=index,
             mean_loss=measured.mean_loss,
-            payloads=measured.payloads,
+            payloads=sent,
+            present=present,
             payload_mean=payload_mean,
             estimate=estimate,
             lost=estimate is None,
@@ -158,10 +179,57 @@ class Federation:
             diagnostics=diagnostics,
         )
 
-    def _send(self, index: int, measured: Projections) -> tuple[float | None, dict[str, float]]:
-        if not measured.finite:  # a device with no number to send spoils the sum: nobody moves
-            return None, {"nonfinite_payloads": float((~np.isfinite(measured.payloads)).sum())}
-        answer = self._uplink.aggregate(index, measured.payloads[:, None])
+    def _measure(self, index: int, plan: Plan | None) -> tuple[Projections, float]:
+        """Every device's scalar, and the largest drift; the weights are left at the reference w - mu z."""
+        size, devices = self.config.batch_size, range(self.config.devices)
+        batches = [batch(self.config.seed, index, device, self._shards[device], size) for device in devices]
+        if plan is None or not plan.apart:
+            return self._step.ask(index, lambda: self._losses_of(batches)), 0.0
+        apart, distance = self._measure_apart(index, plan, batches)
+        together = [device for device in devices if device not in apart]
+        side = 0
+
+        def losses() -> SampleLosses:
+            nonlocal side
+            shared = iter(self._losses_of([batches[device] for device in together]))
+            found = [apart[device][side] if device in apart else next(shared) for device in devices]
+            side += 1
+            return found
+
+        return self._step.ask(index, losses), distance
+
+    def _measure_apart(
+        self, index: int, plan: Plan, batches: Sequence[Indices]
+    ) -> tuple[dict[int, list[npt.NDArray[np.float32]]], float]:
+        """(device -> its losses on both sides, largest drift) of the devices with other weights or another seed."""
+        reference = [vector.flat.clone() for vector in self._weights]
+        apart: dict[int, list[npt.NDArray[np.float32]]] = {}
+        distance = 0.0
+        for device in plan.apart:
+            sides = apart[device] = []
+
+            def losses(sides: list[npt.NDArray[np.float32]] = sides, rows: Indices = batches[device]) -> SampleLosses:
+                sides.append(self._losses(rows))
+                return sides[-1:]
+
+            distance = max(distance, self._displacement.add(plan.terms.get(device, ())))
+            seed = plan.wrong_seeds.get(device)
+            (self._step if seed is None else self._step_along(seed)).ask(index, losses)
+            for vector, values in zip(self._weights, reference, strict=True):
+                vector.flat.copy_(values)
+        return apart, distance
+
+    def _step_along(self, seed: int) -> ZerothOrderStep:
+        return ZerothOrderStep(Perturbation(self._weights, seed, self._zo.perturbation), self._zo)
+
+    def _send(self, index: int, sent: Floats, present: Bools) -> tuple[float | None, dict[str, float]]:
+        if not np.isfinite(sent).all():  # a device with no number to send spoils the sum: nobody moves
+            return None, {"nonfinite_payloads": float((~np.isfinite(sent)).sum())}
+        if not present.any():
+            return None, {}
+        # An uplink is asked about presence only where somebody is missing, so that one that cannot tell will do without faults.
+        who = () if present.all() else (present,)
+        answer = self._uplink.aggregate(index, sent[:, None], *who)
         diagnostics = {str(name): float(value) for name, value in answer.diagnostics.items()}
         if answer.lost:
             return None, diagnostics
@@ -172,12 +240,16 @@ class Federation:
             return None, diagnostics
         return estimate, diagnostics
 
-    def _losses(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def _losses_of(self, batches: Sequence[Indices]) -> SampleLosses:
+        """The losses of several devices' batches under the weights as they stand, evaluated together."""
+        return list(self._losses(np.concatenate(batches)).reshape(len(batches), -1)) if batches else []
+
+    def _losses(self, rows: Indices) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
             parts = [self.objective.losses(self._train, chunk).float().cpu() for chunk in self._chunks(rows)]
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 
-    def _chunks(self, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    def _chunks(self, rows: Indices) -> Iterator[Indices]:
         for start in range(0, len(rows), self.config.rows_per_forward):
             yield rows[start : start + self.config.rows_per_forward]
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 __all__ = ["Aggregate", "NoiseFreeUplink", "Received", "Uplink"]
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Received(Protocol):
@@ -42,8 +43,12 @@ class Aggregate:
 class Uplink(Protocol):
     """Carries one round's payloads to the server."""
 
-    def aggregate(self, round_index: int, payloads: Floats) -> Received:
-        """The server's estimate of the mean over devices; payloads float64[K, n], n scalars per device."""
+    def aggregate(self, round_index: int, payloads: Floats, present: Bools | None = None) -> Received:
+        """The server's estimate of the mean over the devices that are present.
+
+        :param payloads: float64[K, n], n scalars per device; those of an absent device are zero
+        :param present: bool[K], who is on the air; None for everybody. Where nobody is, the round is lost
+        """
 
 
 class NoiseFreeUplink:
@@ -61,9 +66,12 @@ class NoiseFreeUplink:
         self._scheme = scheme
         self._decision = decision
 
-    def aggregate(self, round_index: int, payloads: Floats) -> Aggregate:
-        """Mean, mean of signs or majority over axis 0."""
+    def aggregate(self, round_index: int, payloads: Floats, present: Bools | None = None) -> Aggregate:
+        """Mean, mean of signs or majority over the devices that are present, axis 0; lost where there are none."""
+        heard = payloads if present is None else payloads[present]
+        if not len(heard):
+            return Aggregate(np.full(payloads.shape[1:], np.nan), lost=True)
         if self._scheme == "analog":
-            return Aggregate(payloads.mean(axis=0))
-        votes = np.where(payloads >= 0.0, 1.0, -1.0).mean(axis=0)
+            return Aggregate(heard.mean(axis=0))
+        votes = np.where(heard >= 0.0, 1.0, -1.0).mean(axis=0)
         return Aggregate(np.sign(votes) if self._decision == "hard" else votes)

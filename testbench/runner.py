@@ -97,7 +97,7 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         if summary["rounds"] and summary["lost_rounds"] > summary["rounds"] / 2:
             watcher.say(
                 f"warning: {summary['lost_rounds']} of {summary['rounds']} rounds were lost: no device's channel passed "
-                "link.power.threshold, or a payload was not a number"
+                "link.power.threshold, nobody answered, or a payload was not a number"
             )
         folder.write_summary(summary)
         draw_figures(folder, scenario, evaluations, reference, summary)
@@ -135,6 +135,14 @@ def ineffective(scenario: Scenario) -> list[str]:
         found.append("the channel does not age unless both link.csi.age_s and link.csi.doppler_hz are above zero")
     if scenario.evaluation.noise_free and link.scheme not in ("analog", "sign"):
         found.append(f"the noise-free reference is the plain mean of the payloads, not the scheme {link.scheme}")
+    faults = scenario.federation.faults
+    for name, idle in (
+        ("late_rounds", faults.late_rounds != 1 and not faults.late_probability),
+        ("wrong_seed_applies", faults.wrong_seed_applies and not faults.wrong_seed_probability),
+        ("resync_every", faults.resync_every > 0 and not faults.drifts),
+    ):
+        if idle:
+            found.append(f"federation.faults.{name} has no effect beside the other settings of federation.faults")
     return found
 
 
@@ -192,7 +200,7 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
 
 
 def _noise_free(scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher) -> list[Evaluation]:
-    """The same devices, batches and directions over a link without fading and noise; its journal is not kept."""
+    """The same devices, batches, directions and faults over a link without fading and noise; its journal is not kept."""
     uplink: Uplink = noise_free(scenario).uplink
     with Journal(":memory:") as journal:
         federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, uplink, journal)

@@ -71,6 +71,15 @@ class LinkTotals:
         values = values[np.isfinite(values)]
         return float(values.mean()) if values.size else None
 
+    def count(self, name: str) -> int:
+        """Sum of a diagnostic that counts something; 0 where no round has it."""
+        return int(np.nansum(self.columns.get(name, np.zeros(1))))
+
+    def largest(self, name: str) -> float | None:
+        """Maximum of a diagnostic over the rounds that have it."""
+        values = self.columns.get(name, np.array([]))
+        return float(np.nanmax(values)) if np.isfinite(values).any() else None
+
 
 def summarise(
     scenario: Scenario,
@@ -111,7 +120,8 @@ def summarise(
         "snr_max_db": link.get("snr_max_db"),
         "n0": n0,
         "clip": scenario.zeroth_order.clip,
-        "uplink_symbols_per_round": link["uplink_symbols_per_scalar"],
+        "uplink_symbols_per_round": int(link["uplink_symbols_per_scalar"])
+        + int(link.get("uplink_symbols_per_further_device", 0)) * (devices - 1),
         "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices,
         "pilot_symbols_per_round": int(link["pilot_symbols_per_device"]) * devices,
         "received_snr_db": received_snr_db,
@@ -123,6 +133,14 @@ def summarise(
         "power_mean": totals.mean("power_mean"),
         "power_peak": float(np.nanmax(totals.columns["power_peak"])) if "power_peak" in totals.columns else None,
         "estimates_beyond_clip": totals.beyond(scenario.zeroth_order.clip),
+        "present_devices_mean": totals.mean("present_devices") if scenario.federation.faults.any else float(devices),
+        "missed_answers": totals.count("missed_devices"),
+        "late_answers": totals.count("late_devices"),
+        "stale_answers": totals.count("stale_devices"),
+        "wrong_seed_answers": totals.count("wrong_seed_devices"),
+        "lost_broadcasts": totals.count("lost_broadcast_devices"),
+        "drifted_answers": totals.count("drifted_devices"),
+        "drift_distance_max": totals.largest("drift_distance") or 0.0,
         "diverged": evaluations[-1].loss is None,
         "resumed_from_round": resumed_from,
         "wall_s": wall_s,

@@ -117,6 +117,9 @@ def test_a_network_that_drops_repeats_and_delays_changes_no_bit(seed: int) -> No
                 one = client.aggregate(int(index), payloads[i])
                 alone = FakeLink({}, 9).aggregate(rounds[i : i + 1], payloads[i : i + 1])
                 assert one.estimate.tobytes() == alone.estimates[0].tobytes()
+                some = client.aggregate(int(index), payloads[i], present[i])
+                assert some.estimate.tobytes() == direct.estimates[i].tobytes()
+                assert some.lost == direct.lost[i]
         assert min(proxy.fates.values()) > 0
 
 
@@ -250,6 +253,8 @@ def test_requests_that_make_no_sense(rounds: Any, payloads: Any, sentence: str) 
         assert client.aggregate_rounds([], np.ones((0, 2, 1))).estimates.shape == (0, 1)
         with pytest.raises(BridgeError, match="devices, entries"):
             client.aggregate(0, np.ones(3))
+        with pytest.raises(BridgeError, match="one entry per device"):
+            client.aggregate(0, np.ones((3, 1)), [True])
         client.ping()
 
 

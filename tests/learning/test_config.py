@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
+from learning.config import FaultsConfig, FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,12 @@ from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrd
         (FederationConfig, {"split": "random"}),
         (FederationConfig, {"dirichlet_alpha": 0.0}),
         (FederationConfig, {"device": 5}),
+        (FederationConfig, {"faults": {"miss": 0.1}}),
+        (FaultsConfig, {"miss_probability": -0.1}),
+        (FaultsConfig, {"late_probability": 1.1}),
+        (FaultsConfig, {"lost_broadcast_probability": float("nan")}),
+        (FaultsConfig, {"late_rounds": 0}),
+        (FaultsConfig, {"resync_every": -1}),
         (ZerothOrderConfig, {"mu": 0.0}),
         (ZerothOrderConfig, {"mu": float("nan")}),
         (ZerothOrderConfig, {"mu": 1e-50}),
@@ -39,7 +45,7 @@ def test_what_is_refused(model: Any, values: dict[str, Any]) -> None:
 
 
 def test_defaults_are_valid_and_frozen() -> None:
-    for model in (FederationConfig, ZerothOrderConfig, ModelConfig, TaskConfig):
+    for model in (FaultsConfig, FederationConfig, ZerothOrderConfig, ModelConfig, TaskConfig):
         config = model()
         assert model.model_validate(config.model_dump(mode="json")) == config
         with pytest.raises(ValidationError):

@@ -28,6 +28,18 @@ def test_order_of_devices_and_bounds(values: list[float]) -> None:
     assert abs(estimate[0]) <= 1
 
 
+@pytest.mark.parametrize("uplink", [NoiseFreeUplink(), NoiseFreeUplink("sign"), NoiseFreeUplink("sign", "hard")])
+def test_only_those_present_are_heard(uplink: NoiseFreeUplink) -> None:
+    present = np.array([True, False, True, False])
+    heard = uplink.aggregate(0, PAYLOADS, present)
+    np.testing.assert_array_equal(heard.estimate, uplink.aggregate(0, PAYLOADS[present]).estimate)
+    everybody = uplink.aggregate(0, PAYLOADS, np.ones(4, dtype=bool))
+    np.testing.assert_array_equal(everybody.estimate, uplink.aggregate(0, PAYLOADS).estimate)
+    nobody = uplink.aggregate(0, PAYLOADS, np.zeros(4, dtype=bool))
+    assert nobody.lost
+    assert nobody.estimate.shape == (2,)
+
+
 def test_unknown_names() -> None:
     with pytest.raises(ValueError, match="analog and sign"):
         NoiseFreeUplink("digital")  # type: ignore[arg-type]

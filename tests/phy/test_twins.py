@@ -121,7 +121,7 @@ def raised_cosine(t: np.ndarray, rolloff: float = 0.35) -> np.ndarray:
 
 
 def test_drift_inside_the_burst_is_what_the_waveform_adds():
-    """A clock fast by e pulls chip j early by e (j + 1/2) chips, so that it is filtered off its peak and meets its neighbours."""
+    """A clock fast by e pulls chip j early by e (j + 1/2) chips, off its peak and into its neighbours."""
     ppm, chips_count = 4000.0, 64
     clock = {"sampling_ppm": {"law": "constant", "value": ppm}}
     burst = {"symbols_per_scalar": chips_count, "payload": "spread", "span_symbols": 32}

@@ -109,6 +109,39 @@ def scenarios() -> None:
 
 
 @app.command()
+def stress(
+    plan: Annotated[
+        str | None, typer.Argument(help="A plan file, or a stress test's folder. Default: the shipped plan.")
+    ] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option("--axis", help="Sweep only this, e.g. timing=0..2us:25, cfo=0..500Hz:25, phase=0..180deg:13."),
+    ] = None,
+    preset: Annotated[list[str] | None, typer.Option("--preset", help="Only this hardware; see --list-presets.")] = None,
+    contestant: Annotated[list[str] | None, typer.Option("--contestant", help="Only this scheme of the plan.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")
+    ] = None,
+    accuracy: Annotated[bool, typer.Option("--accuracy", help="Also fine-tune at a few points, as [accuracy] says.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The same plan, small: a first look within seconds.")] = False,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one per core.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder. Default: a new one under runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the test in the folder, repeating nothing.")] = False,
+    list_presets: Annotated[bool, typer.Option("--list-presets", help="List hardware with the source of each figure.")] = False,
+) -> None:
+    """Break synchronisation on purpose: errors of every scheme over timing, frequency, phase and protocol faults."""
+    from testbench.stress import command
+
+    if list_presets:
+        command.list_presets(Console())
+        return
+    command.stress(
+        Console(), plan, out=out, resume=resume, workers=workers, overrides=sets or [], axes=axis or [], presets=preset or [],
+        contestants=contestant or [], accuracy=accuracy, quick=quick,
+    )  # fmt: skip
+
+
+@app.command()
 def bench(
     select: Annotated[str | None, typer.Option("-k", help="Only benchmarks whose name contains this.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also keep pytest-benchmark's JSON here.")] = None,

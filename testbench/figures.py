@@ -1,6 +1,7 @@
 """Figures of a run: what the federation learned, and what the link did to its scalars."""
 
 import math
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from learning.journal import Journal
+from phy.config import LinkConfig
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals
@@ -34,31 +36,51 @@ def draw_figures(
             _save(folder, "link", _link(scenario, totals, summary))
 
 
+_CHANNELS = {"rayleigh": "Rayleigh block fading", "awgn": "no fading", "tdl": "TDL fading"}
+
+
 def impairments(scenario: Scenario) -> str:
-    """Everything else that shapes the numbers and is not at its default, in words."""
-    link, found = scenario.link, []
-    if link.scheme == "sign":
-        found.append(f"{link.decision} decision")
-    if link.csi.age_s and link.csi.doppler_hz:
-        found.append(
-            f"estimates aged {1e3 * link.csi.age_s:g} ms at {link.csi.doppler_hz:g} Hz (rho {link.ageing_correlation:.4f})"
-        )
-    for name, law in (
-        ("timing [s]", link.offsets.timing_s),
-        ("phase [rad]", link.offsets.phase_rad),
-        ("frequency [Hz]", link.offsets.frequency_hz),
-    ):
-        if law.law != "none":
-            found.append(f"{name} {law.law} {law.value:g} per {law.per}")
-    if link.offsets.any:
-        found.append(f"symbol {1e3 * link.offsets.symbol_duration_s:g} ms")
-    if link.receive_antennas > 1:
-        found.append(f"combiner {link.combiner}")
+    """Every setting of link and faults that is not the default and that :func:`caption` does not state itself."""
+    stated = {
+        "scheme",
+        "snr_max_db",
+        "clip",
+        "receive_antennas",
+        "air",
+        "csi.estimator",
+        "csi.pilot_symbols",
+        "csi.pilot_snr_db",
+    }
+    stated |= {"power.control", "power.threshold", "power.caps", "channel.model"}
+    found = _unusual("", scenario.link.model_dump(), LinkConfig().model_dump(), stated)
+    if scenario.link.csi.age_s and scenario.link.csi.doppler_hz:
+        found.append(f"rho {scenario.link.ageing_correlation:.4f}")
+    if scenario.link.power.caps is not None:
+        found.append("scheduled amplitude")
     if scenario.zeroth_order.perturbation != "rademacher":
         found.append("gaussian z")
     if scenario.federation.split != "iid":
         found.append(f"Dirichlet({scenario.federation.dirichlet_alpha:g}) split")
-    return "; ".join(found)
+    faults = scenario.federation.faults
+    found += _unusual("", faults.model_dump(), type(faults)().model_dump(), set())
+    return textwrap.fill("; ".join(found), 110)
+
+
+def _unusual(place: str, values: dict[str, Any], defaults: dict[str, Any], stated: set[str]) -> list[str]:
+    """What differs from the defaults, as ``name value``; a law is one phrase."""
+    found = []
+    for key, value in values.items():
+        name, default = f"{place}{key}", defaults.get(key)
+        if name in stated or value == default:
+            continue
+        if isinstance(value, dict) and "law" in value:
+            mean = f" about {value['mean']:g}" if value.get("mean") else ""
+            found.append(f"{name} {value['law']} {value.get('value', 0):g}{mean} per {value.get('per', 'round')}")
+        elif isinstance(value, dict):
+            found += _unusual(f"{name}.", value, default if isinstance(default, dict) else {}, stated)
+        else:
+            found.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
+    return found
 
 
 def caption(scenario: Scenario, summary: dict[str, Any]) -> str:
@@ -70,9 +92,10 @@ def caption(scenario: Scenario, summary: dict[str, Any]) -> str:
     if summary["pilot_symbols_per_round"]:
         snr = link.snr_max_db if link.csi.pilot_snr_db is None else link.csi.pilot_snr_db
         csi += f" from {link.csi.pilot_symbols} pilots at {snr:g} dB"
+    fading = _CHANNELS.get(link.channel.model, link.channel.model)
     control = link.power.control + (f" at {link.power.threshold:g}" if link.power.control == "truncated" else "")
     return (
-        f"{link.scheme}, Rayleigh block fading, SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB (N0 per complex sample), "
+        f"{link.scheme}, {fading}, SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB (N0 per complex sample), "
         f"CSI {csi}, {control},\nK = {scenario.federation.devices}, M = {link.receive_antennas}, clip {link.clip:g}, "
         f"seed {scenario.seed}, one run (no band)" + ("\n" + more if (more := impairments(scenario)) else "")
     )

@@ -1,5 +1,7 @@
 """What the command line prints when a run is through."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -24,8 +26,7 @@ def show_result(console: Console, result: RunResult) -> None:
         f"link      received SNR |y|^2/N0 {_number(summary['received_snr_db'], 'dB')}, "
         f"NMSE {_number(summary['nmse_db'], 'dB')}, "
         f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
-        f"uplink    {summary['uplink_symbols_per_round']} symbol and {summary['pilot_symbols_per_round']} pilot symbols "
-        f"a round for all {summary['devices']} devices",
+        f"uplink    {_uses(summary)} a round for all {summary['devices']} devices",
         f"cost      {summary['wall_s']:.0f} s{_since(summary['resumed_from_round'])}, {summary['peak_rss_mib'] or 0:.0f} MiB",
         f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
         f"figures   {', '.join(str(path) for path in sorted(result.folder.figures.glob('*.png')))}",
@@ -33,6 +34,14 @@ def show_result(console: Console, result: RunResult) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _uses(summary: dict[str, Any]) -> str:
+    """Channel uses by purpose, those of no use left out."""
+    kinds = {"uplink": "payload", "pilot": "pilot", "preamble": "preamble", "guard": "guard"}
+    counts = {word: summary[f"{kind}_symbols_per_round"] for kind, word in kinds.items()}
+    words = [f"{count} {word}" for word, count in counts.items() if count or word in ("payload", "pilot")]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) + " symbols"
 
 
 def _number(value: float | None, unit: str) -> str:

@@ -13,6 +13,7 @@ from learning.federation import Federation
 from learning.journal import Journal
 from learning.objective import Objective
 from learning.parameters import weights_sha256
+from phy.accounting import channel_uses
 from testbench.memory import peak_rss_mib
 from testbench.run_folder import Evaluation
 from testbench.scenario import Scenario
@@ -98,6 +99,7 @@ def summarise(
     devices = scenario.federation.devices
     power = totals.mean("received_power")
     n0 = link.get("n0")
+    uses = _channel_uses(scenario, link)
     received_snr_db = None
     if power is not None and power > 0 and isinstance(n0, float):
         received_snr_db = 10.0 * math.log10(power / n0)
@@ -120,10 +122,11 @@ def summarise(
         "snr_max_db": link.get("snr_max_db"),
         "n0": n0,
         "clip": scenario.zeroth_order.clip,
-        "uplink_symbols_per_round": int(link["uplink_symbols_per_scalar"])
-        + int(link.get("uplink_symbols_per_further_device", 0)) * (devices - 1),
+        "uplink_symbols_per_round": uses["payload"],
         "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices,
-        "pilot_symbols_per_round": int(link["pilot_symbols_per_device"]) * devices,
+        "pilot_symbols_per_round": uses["pilots"],
+        "preamble_symbols_per_round": uses["preamble"],
+        "guard_symbols_per_round": uses["guard"],
         "received_snr_db": received_snr_db,
         "nmse_db": None if n0 is None else totals.nmse_db,
         "median_error_db": None if n0 is None else totals.median_error_db,
@@ -149,6 +152,14 @@ def summarise(
         "notes": notes,
         "versions": versions(),
     }
+
+
+def _channel_uses(scenario: Scenario, link: dict[str, int | float | str]) -> dict[str, int]:
+    """Channel uses of one round by purpose, rounded up."""
+    if link.get("n0") is None:  # the noise-free link occupies one symbol of no air
+        return {"payload": 1, "pilots": 0, "preamble": 0, "guard": 0}
+    uses = channel_uses(scenario.link, scenario.federation.devices)
+    return {purpose: math.ceil(count) for purpose, count in uses.items()}
 
 
 def versions() -> dict[str, str]:

@@ -160,7 +160,7 @@ def load(source: str | Path, overrides: list[str] | None = None) -> Scenario:
         return build(data, str(path))
     build(data, str(path))  # so that a defect of the file is not blamed on the overrides, or the other way round
     for text in overrides:
-        _override(data, text)
+        override_setting(data, text)
     return build(data, "--set " + " --set ".join(overrides))
 
 
@@ -182,16 +182,17 @@ def find(source: str | Path) -> Path:
 def build(data: dict[str, Any], origin: str) -> Scenario:
     """Validate plain data; ``origin`` names it in the error."""
     try:
-        _refuse_coercions(data, Scenario, [])
+        refuse_coercions(data, Scenario, [])
         scenario = Scenario.model_validate(data)
-    except _WrongType as error:
+    except WrongType as error:
         raise ScenarioError(f"{origin}: {error}") from None
     except ValidationError as error:
         raise ScenarioError(f"{origin}: {_sentence(error)}") from error
     return _with_absolute_paths(scenario)
 
 
-def _override(data: dict[str, Any], text: str) -> None:
+def override_setting(data: dict[str, Any], text: str) -> None:
+    """Apply one ``--set key=value`` to plain data."""
     key, equals, raw = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
         raise ScenarioError(f"--set {text!r} must read key=value, for example --set link.snr_max_db=10")
@@ -207,14 +208,14 @@ def _override(data: dict[str, Any], text: str) -> None:
     data[last] = value
 
 
-class _WrongType(ValueError):
-    pass
+class WrongType(ValueError):
+    """A value of a type that its setting cannot have."""
 
 
-def _refuse_coercions(data: Any, model: Any, place: list[str]) -> None:
+def refuse_coercions(data: Any, model: Any, place: list[str]) -> None:
     """Refuse true for a number, "8" for 8 and a value for a section, which validation would accept or word badly."""
     if not isinstance(data, dict):
-        raise _WrongType(f"{'.'.join(place)} is a section, [{'.'.join(place)}], and cannot be {data!r}")
+        raise WrongType(f"{'.'.join(place)} is a section, [{'.'.join(place)}], and cannot be {data!r}")
     for key, value in data.items():
         field = model.model_fields.get(key)
         if field is None:
@@ -222,11 +223,11 @@ def _refuse_coercions(data: Any, model: Any, place: list[str]) -> None:
         choices = _choices(field.annotation)
         here = [*place, key]
         if any(isinstance(c, type) and issubclass(c, BaseModel) for c in choices):
-            _refuse_coercions(value, choices[0], here)
+            refuse_coercions(value, choices[0], here)
         elif isinstance(value, bool) and bool not in choices:
-            raise _WrongType(f"{'.'.join(here)} cannot be {str(value).lower()}")
+            raise WrongType(f"{'.'.join(here)} cannot be {str(value).lower()}")
         elif isinstance(value, str) and not any(c in (str, Path) or not isinstance(c, type) for c in choices):
-            raise _WrongType(
+            raise WrongType(
                 f"{'.'.join(here)} must be a {' or '.join(_NOUNS.get(c, c.__name__) for c in choices)}, got {value!r}"
             )
 

@@ -5,6 +5,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from phy.discovery import find
+from phy.faults import available
+from phy.laws import OffsetLaw
 from testbench.scenario import Scenario, keys_at
 
 _HEAD = """# Every setting of a scenario
@@ -23,7 +26,25 @@ def markdown() -> str:
     for section in keys_at([]):
         if _is_section(Scenario.model_fields[section].annotation):
             lines += _section([section])
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _impairments()) + "\n"
+
+
+def _impairments() -> list[str]:
+    """The hardware faults that ship, each with its settings."""
+    lines = [
+        "",
+        "## [link.impairments.NAME]",
+        "",
+        "Hardware faults of the waveform fidelity; a section switches one on. Their",
+        "severities by default are assumptions, not measurements.",
+    ]
+    for name in available():
+        lines += ["", f"### [link.impairments.{name}]", "", "| key | default | meaning |", "|---|---|---|"]
+        for key, field in find("impairments", name).Settings.model_fields.items():
+            default = field.default
+            shown = f"law `{default.law}`, value `{default.value:g}`" if isinstance(default, OffsetLaw) else f"`{default!r}`"
+            lines.append(f"| `{key}` | {shown} | {field.description or ''} |")
+    return lines
 
 
 def _section(place: list[str]) -> list[str]:
@@ -50,7 +71,11 @@ def _table(model: Any, place: list[str], leaves_only: bool) -> list[str]:
         field = model.model_fields[key]
         if leaves_only and _is_section(field.annotation):
             continue
-        default = "none" if field.default is None else f"`{field.default!r}`".replace("'", '"').replace("True", "true")
+        default = (
+            "none"
+            if field.default is None or field.default_factory is not None
+            else f"`{field.default!r}`".replace("'", '"').replace("True", "true")
+        )
         rows.append(
             f"| `{key}` | {_type(field.annotation)} | {default.replace('False', 'false')} | {field.description or ''} |"
         )
@@ -70,7 +95,9 @@ def _type(annotation: Any) -> str:
     ):
         return ", ".join(_type(choice) for choice in choices)
     if get_origin(annotation) is tuple:
-        return "list of text"
+        return "list of numbers" if "float" in str(annotation) else "list of text"
+    if get_origin(annotation) is dict:
+        return "sections"
     arguments = [a for a in get_args(annotation) if a is not type(None)]
     if arguments:
         return _type(arguments[0])

@@ -1,4 +1,4 @@
-"""K device branches of GNU Radio's channel model, timed: run with the Python that has GNU Radio. Prints device-samples per second.
+"""K device branches of GNU Radio's channel model, timed: run it with the Python that has GNU Radio. Prints samples per second.
 
 Each branch has a carrier frequency offset, a delay and three taps; branches are added, and noise is added once.
 """

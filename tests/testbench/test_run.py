@@ -307,7 +307,14 @@ def test_captions_name_every_impairment():
     csi = {"estimator": "mmse", "age_s": 1e-3, "doppler_hz": 10.0}
     text = impairments(small(link={"offsets": offsets, "csi": csi, "receive_antennas": 2}, federation={"split": "dirichlet"}))
     text = text.replace("\n", " ")
-    for word in ("timing_s uniform 0.0001", "phase_rad normal 0.5", "age_s 0.001", "doppler_hz 10", "rho 0.999", "Dirichlet(0.5)"):
+    for word in (
+        "timing_s uniform 0.0001",
+        "phase_rad normal 0.5",
+        "age_s 0.001",
+        "doppler_hz 10",
+        "rho 0.999",
+        "Dirichlet(0.5)",
+    ):
         assert word in text
     assert impairments(small()) == ""
 

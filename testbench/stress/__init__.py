@@ -1,0 +1,1 @@
+"""The desynchronisation stress test: how far each scheme stands timing, frequency, phase and protocol asynchrony."""

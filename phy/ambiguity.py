@@ -13,6 +13,7 @@ from scipy.fft import fft, fftfreq, ifft, next_fast_len
 
 from phy.burst.layout import BurstLayout
 from phy.config_burst import BurstConfig
+from phy.errors import PhyError
 from phy.offsets import Offsets
 
 _CHUNK = 1 << 20
@@ -30,6 +31,7 @@ class BurstPulse:
         waveforms, self._lead = BurstLayout(config, 1, 1, tones).waveforms()
         # Room for the delayed waveform on either side, so that the circular delay is a linear one.
         room = 2 * config.guard_symbols * config.samples_per_symbol
+        self._room_s = room / config.sample_rate_hz
         self._count = int(next_fast_len(waveforms.shape[1] + room))
         self._waveforms = np.zeros((tones, self._count), np.complex128)
         self._waveforms[:, : waveforms.shape[1]] = waveforms
@@ -39,6 +41,12 @@ class BurstPulse:
     def gain(self, offsets: Offsets, age_s: float, sent: int = 0, filtered: int = 0) -> NDArray[np.complex128]:
         """Output of the filter ``filtered`` where the unit waveform ``sent`` was sent. Shape of the offsets."""
         timing, frequency = offsets.timing_s.ravel(), offsets.frequency_hz.ravel()
+        reach_s = self._room_s
+        if timing.size and np.abs(timing).max() > reach_s:
+            raise PhyError(
+                f"a timing offset of {np.abs(timing).max():.3g} s reaches beyond twice the guard, {reach_s:.3g} s; lengthen "
+                "burst.guard_symbols"
+            )
         out = np.empty(timing.shape, np.complex128)
         step = max(1, _CHUNK // self._count)
         for low in range(0, len(timing), step):

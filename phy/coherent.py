@@ -96,7 +96,8 @@ class CoherentMode:
             heard_safe = np.maximum(heard, 1.0)
         else:
             heard_safe = heard
-        state = (heard_safe, symbols, precoder)
+        received = np.broadcast_to(level, gains.shape)
+        state = (heard_safe, symbols, precoder, received if active is None else received * active)
         return Prepared(coefficients[..., None], turned * unit, heard, lost, amplitude.astype(np.float64), vector, state)
 
     def _of_rounds(self, first: int, rounds: int) -> NDArray[np.float32]:

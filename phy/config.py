@@ -16,7 +16,7 @@ from phy.laws import OffsetLaw
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Decibel = Annotated[float, Field(ge=-200, le=200, allow_inf_nan=False)]
+Decibel = Annotated[float, Field(ge=-120, le=200, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -87,8 +87,10 @@ class NoncoherentConfig(_Frozen):
     """Schemes that send energy instead of amplitude: fsk_mv, reed, ncairfl."""
 
     looks: int = Field(1, ge=1, le=1024, description="repetitions L of one scalar, over which received energies are added")
-    look_fading: Literal["independent", "block"] = Field(
-        "independent", description="each look fades on its own (frequency hopping), or all share one fade; waveform: block"
+    look_fading: Literal["independent", "block"] | None = Field(
+        None,
+        description="each look fades on its own (frequency hopping), or all share one fade; none: independent where the link "
+        "can (symbol fidelity, flat, no Doppler), else block",
     )
 
 
@@ -110,7 +112,13 @@ class LinkConfig(_Frozen):
         "matched", description="matched | aligned | ml, or module:Class: the estimator under timing misalignment"
     )
     decision: Literal["soft", "hard"] = Field("soft", description="sign: the scaled sum of votes, or its sign")
-    clip: Positive = Field(100.0, description="gamma: payloads lie in [-clip, clip]; the peak amplitude is sized for it")
+    clip: float = Field(
+        100.0,
+        ge=1e-30,
+        le=1e30,
+        allow_inf_nan=False,
+        description="gamma: payloads lie in [-clip, clip]; the peak amplitude is sized for it",
+    )
     snr_max_db: Decibel = Field(20.0, description="P E|h|^2 / N0")
     receive_antennas: int = Field(1, ge=1, le=256, description="antennas M of the server")
     combiner: Literal["max_min", "equal"] = Field("max_min", description="how several antennas are combined")
@@ -133,6 +141,12 @@ class LinkConfig(_Frozen):
         if self.fidelity == "symbol" and self.impairments:
             raise ValueError(
                 f'impairments.{next(iter(self.impairments))} needs fidelity "waveform": one symbol per scalar cannot show it'
+            )
+        if self.channel.model == "awgn" and self.ageing_correlation < 1 and self.channel.doppler_hz == 0:
+            raise ValueError("an awgn channel does not age; leave csi.doppler_hz out, or choose channel.model rayleigh")
+        if self.csi.estimator == "mmse" and (self.channel.model == "awgn" or self.channel.placement.law != "none"):
+            raise ValueError(
+                "csi.estimator mmse knows Rayleigh fading of mean gain 1; use ls with placement or channel.model awgn"
             )
         if self.impairments:
             from phy.faults import parse  # finds and imports the impairments that are named, and only those
@@ -161,4 +175,5 @@ class LinkConfig(_Frozen):
         """Correlation rho = J0(2 pi f_d tau) between the channel at the pilot and at the payload (Jakes)."""
         from scipy.special import j0
 
-        return float(j0(2.0 * np.pi * self.csi.doppler_hz * self.csi.age_s))
+        doppler_hz = self.channel.doppler_hz or self.csi.doppler_hz
+        return float(j0(2.0 * np.pi * doppler_hz * self.csi.age_s))

@@ -1,5 +1,6 @@
 """Configuration of what stands between transmitter and receiver: the channel and the devices' clocks."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -26,6 +27,13 @@ class PlacementConfig(_Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for name, metres in (("inner_radius_m", self.inner_radius_m), ("radius_m", self.radius_m)):
+            decades = abs(self.exponent * math.log10(metres / self.reference_m))
+            if decades > 15:
+                raise ValueError(
+                    f"{name} {metres:g} with exponent {self.exponent:g} is {10 * decades:.0f} dB from the gain at reference_m "
+                    f"{self.reference_m:g}; keep it within 150 dB"
+                )
         if self.inner_radius_m > self.radius_m:
             raise ValueError(f"inner_radius_m {self.inner_radius_m} exceeds radius_m {self.radius_m}")
         return self
@@ -63,6 +71,12 @@ class ClockConfig(_Frozen):
     since_sync_s: NonNegative = Field(
         0.0, description="time since clocks were last aligned: the timing offset grows by sampling_ppm of it"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.sampling_ppm.bound > 10_000:
+            raise ValueError(f"sampling_ppm reaches {self.sampling_ppm.bound:g}; clocks are off by at most 10000 ppm (1 %)")
+        return self
 
     @property
     def moves(self) -> bool:

@@ -33,8 +33,17 @@ class BurstConfig(BaseModel):
         "preamble",
         description="slot: the receiver trusts the slot clock; preamble: it detects, and corrects common timing and CFO",
     )
-    detection_threshold: float = Field(
-        0.1, gt=0, lt=1, description="preamble: least normalised correlation |corr|^2 / (|preamble|^2 |samples|^2)"
+    false_alarm: float = Field(
+        1e-3,
+        gt=0,
+        lt=1,
+        description="probability that noise alone is taken for a preamble or pilot; sets the threshold",
+    )
+    detection_threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="least normalised correlation |corr|^2 / (|known|^2 |samples|^2); none: from false_alarm",
     )
 
     @model_validator(mode="after")

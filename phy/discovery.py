@@ -35,8 +35,11 @@ def find(kind: str, name: str) -> Any:
     if ":" in name:
         module_name, _, class_name = name.partition(":")
         try:
-            return getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
+            found = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError, ValueError) as error:
             raise UnknownPart(f"{kind}: cannot load {name!r}: {error}") from error
+        if kind != "channels" and not isinstance(found, type):
+            raise UnknownPart(f"{kind}: {name!r} is not a class")
+        return found
     check(kind, name)
     return importlib.import_module(f"phy.{kind}.{name}").Part

@@ -136,9 +136,10 @@ class CachedDraws:
         if rounds >= GROUP_ROUNDS or first_round + rounds > start + GROUP_ROUNDS:
             return self._draws.complex_normal(purpose, devices, first_round, rounds, per_round)
         key = (devices, start, per_round)
-        kept = self._kept.get(purpose)
+        place = f"{purpose}{start >> 48}"  # a look or an innovation lies in a far region of its own
+        kept = self._kept.get(place)
         if kept is None or kept[0] != key:
             drawn = self._draws.complex_normal(purpose, devices, start, GROUP_ROUNDS, per_round)
-            kept = self._kept[purpose] = (key, drawn)
+            kept = self._kept[place] = (key, drawn)
         low = first_round - start
         return kept[1][low : low + rounds]

@@ -55,12 +55,12 @@ class IntervalCarrier:
     def sums(self, first: int, prepared: Prepared, sounded: Complexes) -> Sums:
         """Estimates of sum_k s_k of rounds first .. first+B-1."""
         rounds, devices, scalars, _ = prepared.coefficients.shape
-        _, symbols, precoder = prepared.state
+        _, symbols, precoder, _ = prepared.state
         channel = self._propagation.aged(sounded, first)
         through = channel[:, 0] if prepared.vector is None else project(prepared.vector, channel)
         offsets = self._offsets.draw(devices, first, rounds)
         duration = self._config.offsets.symbol_duration_s
-        gains = multiply(through, precoder) * np.exp(1j * offsets.phase_rad)
+        gains = multiply(multiply(through, precoder), np.exp(1j * offsets.phase_rad).astype(np.complex64))
         guarded = self._config.offsets.spacing == "guarded"
         per, groups = (1, scalars) if guarded else (scalars, 1)
         count = interval_count(devices, per)
@@ -79,7 +79,7 @@ class IntervalCarrier:
                 frequency_hz=offsets.frequency_hz,
                 age_s=age,
             )
-            known = gains * np.exp(2j * np.pi * offsets.frequency_hz * age)
+            known = multiply(gains, np.exp(2j * np.pi * offsets.frequency_hz * age).astype(np.complex64))
             estimate = self._receiver.estimate(observation, known, offsets.timing_s, prepared.amplitude, prepared.heard)
             out[:, part] = estimate.real
         power = squared_modulus(np.asarray((gains[:, :, None] * symbols).sum(axis=1), np.complex64)).mean(axis=1)

@@ -27,12 +27,16 @@ from phy.symbol_carrier import SymbolCarrier
 # Elements (devices x rounds x antennas) worked on at once: small enough to stay in a core's cache.
 _CHUNK_ELEMENTS = 65536
 
+# Rounds from here on serve as independent looks and innovations.
+_LAST_ROUND = 1 << 48
+
 
 @dataclass(frozen=True)
 class LinkResult:
     """What a link returns for B rounds of n scalars.
 
-    ``estimates`` [B, n], NaN where lost; ``lost`` [B]: nobody transmitted; ``diagnostics``: name -> [B], where
+    ``estimates`` [B, n], NaN where lost; ``lost`` [B]: nobody transmitted, or the receiver found nothing to decide on;
+    ``diagnostics``: name -> [B], where
 
     - ``true_mean``: what a perfect link would have returned (first scalar),
     - ``active`` and ``truncated``: devices that transmitted, and that were silent though present,
@@ -54,14 +58,16 @@ class Link:
     """
 
     def __init__(self, config: LinkConfig, seed: int) -> None:
-        if not 0 <= seed < 2**64:
-            raise BadPayload(f"the link's seed must lie in 0 .. 2^64 - 1, got {seed}")
+        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+            raise BadPayload(f"the link's seed must be an integer in 0 .. 2^64 - 1, got {seed!r}")
         self.config = config
         self.seed = seed
         draws = KeyedDraws(seed)
         cached = CachedDraws(draws)
         self._scheme = find("schemes", config.scheme)(config)
         self._detection: str = getattr(self._scheme, "detection", "coherent")
+        if self._detection != "coherent" and (config.power.caps is not None or config.power.artificial_noise > 0):
+            raise PhyError(f"power.caps and power.artificial_noise are of coherent schemes, which {config.scheme!r} is not")
         receiver = find("receivers", config.receiver)(config)
         self._cuts = bool(receiver.uses_intervals)
         if self._cuts and self._detection != "coherent":
@@ -87,6 +93,7 @@ class Link:
             "scheme": config.scheme,
             "air": config.air,
             "receiver": config.receiver,
+            "look_fading": getattr(self._carrier, "look_fading", "none") if self._detection == "energy" else "none",
             "channel": config.channel.model,
             "csi": config.csi.estimator if coherent else "receiver" if self._detection == "orthogonal" else "none",
             "n0": config.n0,
@@ -155,21 +162,32 @@ class Link:
     def _checked(
         self, rounds: NDArray[np.int64], payloads: NDArray[np.float64], present: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_] | None]:
-        rounds = np.asarray(rounds, np.int64)
-        payloads = np.asarray(payloads, np.float64)
+        try:
+            if np.asarray(rounds).dtype.kind not in "iu" or np.iscomplexobj(payloads):
+                raise TypeError("round indices must be integers, and payloads real")
+            rounds = np.ascontiguousarray(rounds, np.int64)
+            payloads = np.ascontiguousarray(payloads, np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadPayload(
+                f"rounds must be integers [rounds] and payloads numbers [rounds, devices, scalars]: {error}"
+            ) from None
         if payloads.ndim != 3 or rounds.shape != payloads.shape[:1] or 0 in payloads.shape:
             raise BadPayload(
                 f"payloads must be [rounds, devices, scalars] with one round index each, got {payloads.shape} "
                 f"and {rounds.shape}"
             )
-        if rounds.min() < 0:
-            raise BadPayload(f"round indices must not be negative, got {rounds.min()}")
+        if rounds.min() < 0 or rounds.max() >= _LAST_ROUND:
+            raise BadPayload(f"round indices must lie in 0 .. 2^48 - 1, got {rounds.min()} .. {rounds.max()}")
         # One comparison refuses NaN as well: min and max propagate it.
         peak = max(-payloads.min(), payloads.max())
+        if np.isnan(peak):
+            raise BadPayload("a payload is not a number")
         if not peak <= self.config.clip:
             raise BadPayload(f"a payload of magnitude {peak} exceeds the clip {self.config.clip}; clip before sending")
         if present is not None:
-            present = np.asarray(present, np.bool_)
+            present = np.asarray(present)
+            if present.dtype != np.bool_:
+                raise BadPayload(f"present must be an array of true and false, got {present.dtype}")
             if present.shape != payloads.shape[:2]:
                 raise BadPayload(f"present must have shape {payloads.shape[:2]}, got {present.shape}")
         return rounds, payloads, present

@@ -8,11 +8,13 @@ from phy.channel import Channel
 from phy.combining import multiply
 from phy.config import LinkConfig
 from phy.draws import CachedDraws
+from phy.errors import PhyError
 from phy.modes import Complexes
 from phy.offsets import Offsets
 
-# Independent looks of one round are rounds of a distant future to the fading process.
-_LOOK_ROUNDS = 1 << 40
+# Independent looks of one round, and the innovation of an ageing channel, are rounds of a distant future.
+_LOOK_ROUNDS = 1 << 48
+_AGEING_ROUNDS = 1 << 60
 
 
 class Propagation:
@@ -25,12 +27,17 @@ class Propagation:
     def __init__(self, config: LinkConfig, cached: CachedDraws, pulse: Any) -> None:
         self.channel = Channel(config, cached)
         self._antennas = config.receive_antennas
-        self._cached = cached
         self._pulse = pulse
         moving = config.channel.doppler_hz > 0
         self._earlier_s = config.csi.age_s if moving else 0.0
         rho = 1.0 if moving else config.ageing_correlation
         self._rho, self._innovation = np.float32(rho), np.float32(np.sqrt(max(0.0, 1.0 - rho**2)))
+        if self._innovation > 0 and not self.channel.flat:
+            raise PhyError(
+                f"channel.model {config.channel.model!r} ages by its own motion: set channel.doppler_hz and leave "
+                "csi.doppler_hz out"
+            )
+        self.look_fading = _look_fading(config, self.channel.flat)
 
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
         """Channel at the time of the pilots: what noise-free sounding with the payload's pulse measures."""
@@ -46,8 +53,9 @@ class Propagation:
             return self.channel.gains(devices, first, rounds, antennas)
         if self._innovation == 0:
             return sounded
-        drawn = self._cached.complex_normal("ageing", devices, first, rounds, antennas)
-        return np.asarray(self._rho * sounded + self._innovation * drawn)
+        # Another realisation of the same channel, with its placement and correlation, is what the old one decays into.
+        other = self.channel.gains(devices, first + _AGEING_ROUNDS, rounds, antennas)
+        return np.asarray(self._rho * sounded + self._innovation * other)
 
     def other_look(self, look: int, devices: int, first: int, rounds: int) -> Complexes:
         """The flat channel of an independently faded look."""
@@ -65,3 +73,15 @@ class Propagation:
             gain = self._pulse.gain(late, age_s, sent, filtered).astype(np.complex64)
             out += multiply(a[:, :, :, p, 0], gain[:, None, :])
         return out
+
+
+def _look_fading(config: LinkConfig, flat: bool) -> str:
+    """Whether looks fade independently; where nothing is asked for, as independently as the channel can."""
+    asked, looks = config.noncoherent.look_fading, config.noncoherent.looks
+    able = config.fidelity == "symbol" and flat and config.channel.doppler_hz == 0
+    if asked == "independent" and not able and looks > 1:
+        raise PhyError(
+            'noncoherent.look_fading "independent" needs fidelity "symbol", a flat channel and channel.doppler_hz = 0; here '
+            'looks share a fade: choose "block"'
+        )
+    return asked or ("independent" if able else "block")

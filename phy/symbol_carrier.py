@@ -15,6 +15,7 @@ from phy.combining import multiply, project, squared_modulus
 from phy.config import LinkConfig
 from phy.discovery import find
 from phy.draws import CachedDraws, KeyedDraws
+from phy.errors import PhyError
 from phy.modes import Carried, Complexes, Floats, Prepared
 from phy.offsets import OffsetDraws, Offsets, RectangularPulse
 from phy.propagation import Propagation
@@ -37,6 +38,11 @@ class SymbolCarrier:
         self._propagation = Propagation(config, cached, self._pulse)
         self._flat = self._propagation.channel.flat
         self._noise_std = np.float32(np.sqrt(config.n0))
+
+    @property
+    def look_fading(self) -> str:
+        """How the looks of a scalar fade."""
+        return self._propagation.look_fading
 
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
         """Channel [B, M, K] at the time of the pilots."""
@@ -74,7 +80,7 @@ class SymbolCarrier:
     def _look_channel(self, look: int, sounded: Complexes, first: int) -> Complexes:
         if not self._flat:
             return sounded  # folded anew with the offsets, in _heard
-        if look == 0 or self._config.noncoherent.look_fading == "block":
+        if look == 0 or self._propagation.look_fading == "block":
             return self._propagation.aged(sounded, first)
         return self._propagation.other_look(look, sounded.shape[2], first, sounded.shape[0])
 
@@ -92,6 +98,11 @@ class SymbolCarrier:
             zero = np.zeros((rounds, devices))
             offsets = Offsets(zero, zero, zero)
         if self._config.offsets.spacing == "contiguous" and scalars > 1:
+            if self._tones * self._looks > 1 or not self._flat or not isinstance(self._pulse, RectangularPulse):
+                raise PhyError(
+                    'offsets.spacing "contiguous" is in closed form for coherent schemes, flat channels and rectangular '
+                    'pulses; use fidelity "waveform", or spacing "guarded"'
+                )
             stream = self._contiguous(channel, coefficients[:, :, :, 0], offsets)
             for i in range(scalars):
                 yield stream[:, i], i, 0

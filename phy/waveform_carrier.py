@@ -40,7 +40,9 @@ class WaveformCarrier:
                 f"receiver {config.receiver!r} cuts rectangles on the slot clock: set burst.pulse = rect, burst.payload = "
                 "repeated and burst.synchronisation = slot"
             )
-        self._receiver = receiver
+        # Gains and timings that were estimated open directions in which least squares explodes: symbols get their prior.
+        estimated = receiver is not None and burst.pilot_symbols > 0 and hasattr(receiver, "with_prior")
+        self._receiver = receiver.with_prior() if estimated else receiver
         self._offsets = OffsetDraws(config, draws)
         self._config = config
         self._tones, self._looks = resources // looks, looks
@@ -50,25 +52,34 @@ class WaveformCarrier:
         self._bound_s = self._offsets.bound_s
         self._refuse_beyond_guard(0.0)
 
-    def _refuse_beyond_guard(self, path_s: float) -> None:
-        reach, guard = self._bound_s + path_s, self._config.burst.guard_s
+    def _refuse_beyond_guard(self, path_s: float, slot_s: float = 0.0) -> None:
+        drift_s = 1e-6 * self._config.clock.sampling_ppm.bound * slot_s
+        reach, guard = self._bound_s + path_s + drift_s, self._config.burst.guard_s
         if reach > guard:
             least = math.ceil(reach / self._config.burst.symbol_duration_s)
             raise PhyError(
-                f"timing offsets of up to {self._bound_s:.3g} s and path delays of up to {path_s:.3g} s reach beyond the guard "
-                f"of {guard:.3g} s; lengthen burst.guard_symbols to at least {least}"
+                f"timing offsets of up to {self._bound_s + drift_s:.3g} s and path delays of up to {path_s:.3g} s reach beyond "
+                f"the guard of {guard:.3g} s; lengthen burst.guard_symbols to at least {least}"
             )
 
     def layout(self, devices: int, scalars: int) -> BurstLayout:
         """The burst of this many devices and scalars; the last one is kept."""
         kept = self._layout
         if kept is None or (kept.devices, kept.scalars) != (devices, scalars):
-            self._refuse_beyond_guard(self._propagation.channel.max_delay_s(devices))
-            kept = self._layout = BurstLayout(self._config.burst, devices, scalars, self._tones, self._looks)
+            kept = BurstLayout(self._config.burst, devices, scalars, self._tones, self._looks)
+            slot_s = kept.slot_samples / self._config.burst.sample_rate_hz
+            self._refuse_beyond_guard(self._propagation.channel.max_delay_s(devices), slot_s)
+            self._layout = kept
         return kept
+
+    @property
+    def look_fading(self) -> str:
+        """How the looks of a scalar fade."""
+        return self._propagation.look_fading
 
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
         """Channel [B, M, K] at the time of the pilots, through the payload's matched filter."""
+        self._refuse_beyond_guard(self._propagation.channel.max_delay_s(devices))
         return self._propagation.sounded(devices, first, rounds)
 
     def carry(self, first: int, prepared: Prepared, sounded: Complexes) -> Carried:
@@ -149,16 +160,17 @@ class WaveformCarrier:
     ) -> tuple[Floats | None, Complexes]:
         """Timings and received gains [K] as the receiver has them; None where a sending device's pilots were not found."""
         if not layout.pilots:
-            return true_s, (prepared.amplitude[index] * sending).astype(np.complex64)
+            return true_s, prepared.state[3][index].astype(np.complex64)
         pilots = pilot_estimates(layout, samples)
-        if not pilots.found[sending].all():
+        if not pilots.found[sending].any():
             return None, prepared.reference[index]
+        sending = sending & pilots.found  # who was not found is too weak to be modelled
         vector = np.ones(1) if prepared.vector is None else prepared.vector[index]
         # The pilots went out with the reference, the payload with the precoder; carry the phase on to the payload.
         elapsed = (layout.reference_sample - pilots.instants_samples) / layout.config.sample_rate_hz
         turned = (pilots.gains * vector).sum(axis=1) * np.exp(2j * np.pi * pilots.frequency_hz * elapsed)
         ratio = np.where(sending, np.abs(prepared.state[2][index]), 0.0)
-        gains = np.where(sending, turned * ratio, 0.0).astype(np.complex64)
+        gains = np.where(sending, np.where(sending, turned, 0.0) * ratio, 0.0).astype(np.complex64)
         return np.where(sending, pilots.timing_s, 0.0), gains
 
 

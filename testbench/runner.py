@@ -12,6 +12,7 @@ from learning.federation import Federation
 from learning.journal import Journal
 from learning.objective import Objective
 from learning.uplink import Uplink
+from phy.effects import without_effect
 from testbench.errors import RunFolderError
 from testbench.memory import peak_rss_mib
 from testbench.run_folder import Evaluation, RunFolder
@@ -123,17 +124,10 @@ def prepare(scenario: Scenario, watcher: Watcher) -> tuple[TaskData, Callable[[]
 def ineffective(scenario: Scenario) -> list[str]:
     """Sentences on settings that were chosen but change nothing beside the others."""
     link = scenario.link
-    chosen, csi, power = link.model_fields_set, link.csi.model_fields_set, link.power.model_fields_set
-    found = []
-    if "decision" in chosen and link.decision == "hard" and link.scheme == "analog":
-        found.append("link.decision has no effect on the analog scheme")
-    if "threshold" in power and link.power.control == "weakest":
-        found.append("link.power.threshold has no effect, since everybody transmits under weakest")
-    if csi & {"pilot_symbols", "pilot_snr_db"} and link.csi.estimator == "perfect":
-        found.append("link.csi.pilot_symbols and pilot_snr_db have no effect on perfect channel knowledge")
-    if (link.csi.age_s > 0) != (link.csi.doppler_hz > 0):
-        found.append("the channel does not age unless both link.csi.age_s and link.csi.doppler_hz are above zero")
-    if scenario.evaluation.noise_free and link.scheme not in ("analog", "sign"):
+    found = without_effect(link)
+    if link.csi.age_s > 0 and not (link.csi.doppler_hz or link.channel.doppler_hz):
+        found.append("the channel does not age under link.csi.age_s: set link.channel.doppler_hz or link.csi.doppler_hz")
+    if scenario.evaluation.noise_free and ":" in link.scheme:
         found.append(f"the noise-free reference is the plain mean of the payloads, not the scheme {link.scheme}")
     faults = scenario.federation.faults
     for name, idle in (

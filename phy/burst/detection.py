@@ -15,10 +15,13 @@ Under noise alone, one lag and one antenna of N samples, the two correlations ar
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import fft, fftfreq, ifft, next_fast_len
+from scipy.optimize import brentq
+from scipy.stats import beta
 
 from phy.burst.layout import BurstLayout, KnownWaveform
 from phy.errors import PhyError
@@ -117,13 +120,31 @@ def false_alarm_probability(threshold: float, samples: int) -> float:
     return float((weights * np.pi / 4.0 * np.sin(2.0 * theta) * beyond).sum())
 
 
+@lru_cache(maxsize=64)
+def threshold_for(false_alarm: float, samples: int, lags: int, antennas: int) -> float:
+    """Least threshold at which noise alone is found with at most this probability, over all lags and antennas.
+
+    One antenna: :func:`false_alarm_probability`, solved. Several: the metric is at most the share of energy in the 2 M
+    dimensions of the halves, Beta(2 M, M (N - 2)). Lags by the union bound. At most 1.
+    """
+    each = false_alarm / lags
+    if antennas > 1:
+        return float(beta.isf(each, 2 * antennas, antennas * max(samples - 2, 1)))
+    if false_alarm_probability(1.0, samples) >= each:
+        return 1.0
+    return float(brentq(lambda threshold: false_alarm_probability(threshold, samples) - each, 1e-12, 1.0, xtol=1e-9))
+
+
 def find_waveform(known: KnownWaveform, first: int, samples: Complex, reach: int, layout: BurstLayout) -> Finding:
     """Look for a known waveform whose first sample is nominally ``first``, at most ``reach`` samples early or late."""
     width = known.samples.size
     metric, halves = _correlate(known, _cut(samples, first - reach, width + 2 * reach), reach)
     peak = int(np.argmax(metric))
     # Written so that NaN, from samples that are not finite, is not found either.
-    if not metric[peak] >= layout.config.detection_threshold:
+    threshold = layout.config.detection_threshold
+    if threshold is None:
+        threshold = threshold_for(layout.config.false_alarm, width, 2 * reach + 1, len(samples))
+    if not metric[peak] >= threshold:
         nothing = np.full(len(samples), complex(np.nan, np.nan))
         return Finding(False, float(metric[peak]), np.nan, np.nan, nothing, np.nan)
     lag = peak - reach

@@ -1,12 +1,16 @@
 """Fading with Jakes' Doppler spectrum as a function of absolute time, keyed by device.
 
-    h(t) = sum_n c_n exp(j 2 pi f_d t cos theta_n),  c_n ~ CN(0, 1/N),  theta_n = 2 pi (n + u) / N,  u ~ U[0, 1).
+    h(t) = N^(-1/2) sum_n exp(j (2 pi f_d t cos theta_n + phi_n)),  theta_n = 2 pi (n + u) / N,
 
-Given u the process is exactly Gaussian and stationary with autocorrelation (1/N) sum_n exp(j x cos theta_n), x = 2 pi f_d tau:
+with phases phi_n uniform on [0, 2 pi) and u uniform on [0, 1).
+
+Given u the process is stationary with autocorrelation (1/N) sum_n exp(j x cos theta_n), x = 2 pi f_d tau:
 the trapezoidal rule over a full circle, hence J0(x) + 2 cos(2 pi u) j^N J_N(x) + ..., which is J0(x) to float32 rounding for
 x < N/2. Averaged over u it is J0(x) at every lag. (A rule over half a circle would leave an imaginary part of order 1/N.)
-Nothing is stepped: any instant can be evaluated alone, so the result depends on neither batch nor history. The antennas of the
-server see the same angles, with independent c_n; paths and devices have angles of their own.
+The power of the waves is the same for every device, so that the mean over a long time is 1 and not only the mean over devices;
+the price is a law that is Gaussian up to 1/N (E|h|^4 = 2 - 1/N, N = 64). Nothing is stepped: any instant can be evaluated
+alone, so the result depends on neither batch nor history. The antennas of the server see the same angles, with independent
+phases; paths and devices have angles of their own.
 """
 
 import numpy as np
@@ -81,6 +85,7 @@ class JakesFading:
             shifts_hz = self._doppler_hz * np.cos(2.0 * np.pi * (np.arange(WAVES) + turn) / WAVES)
             # Waves take the place of rounds. A whole group is asked for: it is drawn anyway, and then not cached twice.
             drawn = self._draws.complex_normal("jakes", devices, 0, GROUP_ROUNDS, antennas * paths)[:WAVES]
+            drawn = (drawn / np.abs(drawn)).astype(np.complex64)
             waves = drawn.reshape(WAVES, antennas, paths, devices).transpose(1, 3, 2, 0) * np.float32(WAVES**-0.5)
             self._kept = (shape, (shifts_hz, np.ascontiguousarray(waves).reshape(antennas, -1, WAVES)))
         return self._kept[1]

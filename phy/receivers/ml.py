@@ -42,6 +42,7 @@ class Part:
     largest_shrinkage = 1e-3
 
     def __init__(self, config: LinkConfig) -> None:
+        self._config = config
         self._n0 = config.n0
 
     def ridge(self, gains: NDArray[np.complex64], amplitude: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -71,6 +72,10 @@ class Part:
             starts = timing_s[which] / observation.symbol_duration_s
             out[which] = _sums(filtered[which], gains[which].astype(np.complex128), starts, ridge[which])
         return out
+
+    def with_prior(self) -> "Lmmse":
+        """The estimator to use where gains and timings are themselves estimates."""
+        return Lmmse(self._config)
 
 
 class Lmmse(Part):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phy.combining import multiply, project, squared_modulus
 from phy.config import LinkConfig
@@ -47,6 +48,16 @@ class IntervalCarrier:
         if not self._propagation.channel.flat:
             raise PhyError(f"receiver {config.receiver!r} knows one path per device: choose channel.model rayleigh or awgn")
         self._offsets = OffsetDraws(config, draws)
+
+    @property
+    def exact(self) -> bool:
+        """Whether devices know the one channel coefficient that the payload meets."""
+        config = self._config
+        return self._propagation.still and config.csi.estimator == "perfect" and config.receive_antennas == 1
+
+    def energy(self, first: int, sounded: Complexes) -> NDArray[np.float32]:
+        """Channel energy [B, K] over all antennas that the payload meets."""
+        return self._propagation.energy(sounded, first)
 
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
         """Channel [B, M, K] at the time of the pilots."""

@@ -41,6 +41,8 @@ class LinkResult:
     - ``true_mean``: what a perfect link would have returned (first scalar),
     - ``active`` and ``truncated``: devices that transmitted, and that were silent though present,
     - ``aligned_gain``: amplitude a,
+    - ``loudest_gain`` (coherent schemes): the largest amplitude, over devices and with all antennas, at which a full-scale
+      symbol arrives: what a privacy claim must be charged for; above a where estimates err or several antennas listen,
     - ``power_mean``, ``power_peak``: mean over the devices present, and maximum, of |x_k|^2 / P,
     - ``received_power``: |v^H z|^2 without noise (mean over the n scalars), for energy schemes sum |z|^2.
     """
@@ -210,6 +212,8 @@ class Link:
             lost = lost if carried.missed is None else lost | carried.missed
             power, diagnostics = carried.power, carried.diagnostics
             estimates = self._mode.decide(prepared, carried.noisy)
+        if self._detection == "coherent":
+            diagnostics = {**diagnostics, "loudest_gain": self._loudest(first, prepared, sounded)}
         if lost.any():
             estimates[lost] = np.nan
         expected = np.full(batch, float(devices)) if present is None else present.sum(axis=1).astype(np.float64)
@@ -228,6 +232,12 @@ class Link:
                 **diagnostics,
             },
         )
+
+    def _loudest(self, first: int, prepared: Prepared, sounded: NDArray[np.complex64]) -> NDArray[np.float64]:
+        if self._carrier.exact:  # nobody arrives above the aligned amplitude
+            return np.where(prepared.lost, 0.0, prepared.amplitude)
+        received = squared_modulus(prepared.state[2]) * self._carrier.energy(first, sounded)
+        return np.asarray(np.sqrt(received.max(axis=1)), np.float64)
 
     def _in_turns(self, first: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> LinkResult:
         """Rounds of a scheme whose devices take turns."""

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phy.channel import Channel
-from phy.combining import multiply
+from phy.combining import multiply, squared_modulus
 from phy.config import LinkConfig
 from phy.draws import CachedDraws
 from phy.errors import PhyError
@@ -37,6 +38,7 @@ class Propagation:
                 f"channel.model {config.channel.model!r} ages by its own motion: set channel.doppler_hz and leave "
                 "csi.doppler_hz out"
             )
+        self.still = self.channel.flat and self._earlier_s == 0 and self._innovation == 0
         self.look_fading = _look_fading(config, self.channel.flat)
 
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
@@ -56,6 +58,19 @@ class Propagation:
         # Another realisation of the same channel, with its placement and correlation, is what the old one decays into.
         other = self.channel.gains(devices, first + _AGEING_ROUNDS, rounds, antennas)
         return np.asarray(self._rho * sounded + self._innovation * other)
+
+    def energy(self, sounded: Complexes, first: int) -> NDArray[np.float32]:
+        """Channel energy [B, K] over all antennas when the payload is on the air.
+
+        Of several paths it is the most that they can add up to, sum_m (sum_p |a_mp|)^2: an observer of all samples has no more.
+        """
+        rounds, antennas, devices = sounded.shape
+        if self.channel.flat:
+            met = squared_modulus(self.aged(sounded, first))
+        else:
+            a, _ = self.channel.paths(devices, first, rounds, antennas)
+            met = np.square(np.abs(a[..., 0]).sum(axis=3))
+        return np.asarray(met[:, 0] if antennas == 1 else met.sum(axis=1), np.float32)
 
     def other_look(self, look: int, devices: int, first: int, rounds: int) -> Complexes:
         """The flat channel of an independently faded look."""

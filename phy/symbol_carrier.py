@@ -10,6 +10,7 @@ channel of several paths p is folded into one coefficient, sum_p a_p q(tau + tau
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phy.combining import multiply, project, squared_modulus
 from phy.config import LinkConfig
@@ -43,6 +44,16 @@ class SymbolCarrier:
     def look_fading(self) -> str:
         """How the looks of a scalar fade."""
         return self._propagation.look_fading
+
+    @property
+    def exact(self) -> bool:
+        """Whether devices know the one channel coefficient that the payload meets."""
+        config = self._config
+        return self._propagation.still and config.csi.estimator == "perfect" and config.receive_antennas == 1
+
+    def energy(self, first: int, sounded: Complexes) -> NDArray[np.float32]:
+        """Channel energy [B, K] over all antennas that the payload meets."""
+        return self._propagation.energy(sounded, first)
 
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
         """Channel [B, M, K] at the time of the pilots."""

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phy.ambiguity import BurstPulse
 from phy.burst.detection import pilot_estimates
@@ -76,6 +77,16 @@ class WaveformCarrier:
     def look_fading(self) -> str:
         """How the looks of a scalar fade."""
         return self._propagation.look_fading
+
+    @property
+    def exact(self) -> bool:
+        """Whether devices know the one channel coefficient that the payload meets."""
+        config = self._config
+        return self._propagation.still and config.csi.estimator == "perfect" and config.receive_antennas == 1
+
+    def energy(self, first: int, sounded: Complexes) -> NDArray[np.float32]:
+        """Channel energy [B, K] over all antennas that the payload meets."""
+        return self._propagation.energy(sounded, first)
 
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
         """Channel [B, M, K] at the time of the pilots, through the payload's matched filter."""

@@ -258,3 +258,20 @@ def test_a_users_own_part_is_found_by_module_and_class():
 def test_bad_configurations_are_refused(bad):
     with pytest.raises(ValidationError):
         LinkConfig.model_validate(bad)
+
+
+def test_the_loudest_gain_is_what_arrives_of_a_full_scale_symbol():
+    sent = np.zeros((400, 3, 1))
+    exact = link(power={"control": "truncated"}).aggregate(np.arange(400), sent)
+    heard = ~exact.lost
+    assert np.allclose(exact.diagnostics["loudest_gain"][heard], exact.diagnostics["aligned_gain"][heard], rtol=1e-5)
+    rough = link(csi={"estimator": "ls", "pilot_snr_db": 5}, power={"control": "truncated"}).aggregate(np.arange(400), sent)
+    ratio = rough.diagnostics["loudest_gain"] / np.maximum(rough.diagnostics["aligned_gain"], 1e-9)
+    assert (ratio[~rough.lost] > 1).mean() > 0.5
+    many = link(receive_antennas=4).aggregate(np.arange(400), sent)
+    assert (many.diagnostics["loudest_gain"] > 1.2 * many.diagnostics["aligned_gain"]).mean() > 0.9
+    for k in range(3):
+        one = sent.copy()
+        one[:, k] = CLIP
+        alone = link(snr_max_db=200.0, receive_antennas=4).observe(np.arange(400), one)
+        assert (np.sqrt((np.abs(alone) ** 2).sum(axis=1)) <= many.diagnostics["loudest_gain"] * (1 + 1e-4)).all()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.ambiguity import BurstPulse
-from phy.burst.detection import pilot_estimates
+from phy.burst.detection import PilotEstimates, pilot_estimates
 from phy.burst.layout import BurstLayout
 from phy.burst.receiver import receive
 from phy.burst.transmitter import modulate
@@ -179,10 +179,22 @@ class WaveformCarrier:
         vector = np.ones(1) if prepared.vector is None else prepared.vector[index]
         # The pilots went out with the reference, the payload with the precoder; carry the phase on to the payload.
         elapsed = (layout.reference_sample - pilots.instants_samples) / layout.config.sample_rate_hz
-        turned = (pilots.gains * vector).sum(axis=1) * np.exp(2j * np.pi * pilots.frequency_hz * elapsed)
+        turns = np.where(self._significant(layout, pilots), pilots.frequency_hz * elapsed, 0.0)
+        turned = (pilots.gains * vector).sum(axis=1) * np.exp(2j * np.pi * turns)
         ratio = np.where(sending, np.abs(prepared.state[2][index]), 0.0)
         gains = np.where(sending, np.where(sending, turned, 0.0) * ratio, 0.0).astype(np.complex64)
         return np.where(sending, pilots.timing_s, 0.0), gains
+
+    def _significant(self, layout: BurstLayout, pilots: PilotEstimates) -> Bools:
+        """Whose carrier offset stands out of its estimate's error, and may be carried on from the pilots to the payload. [K].
+
+        Three times the Cramer-Rao bound of one tone in W samples, f_s sqrt(6 / (E / N0)) / (2 pi W).
+        """
+        known = layout.pilot_waveform.samples
+        energy = np.square(np.abs(pilots.gains)).sum(axis=1) * np.square(np.abs(known)).sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread_hz = layout.config.sample_rate_hz * np.sqrt(6.0 * self._config.n0 / energy) / (2.0 * np.pi * known.size)
+            return np.asarray(np.abs(pilots.frequency_hz) > 3.0 * spread_hz)
 
 
 def _unbiased_power(statistics: Complexes, vector: Complexes | None, n0: float) -> float:

@@ -273,3 +273,16 @@ def test_artificial_noise_adds_its_variance_and_keeps_the_power():
     assert result.estimates.mean() == pytest.approx(2.0, abs=4 * 0.7 / np.sqrt(rounds))
     assert result.estimates.var() == pytest.approx((2.0 * 0.7) ** 2 / 4, rel=4 * np.sqrt(2 / rounds))
     assert result.diagnostics["power_mean"].mean() == pytest.approx(1.0, rel=0.02)
+
+
+def test_estimated_timings_and_gains_still_pay_at_20_db():
+    burst = {**BURST, "pulse": "rect", "pilot_symbols": 16, "guard_symbols": 20}
+    payloads = np.random.default_rng(1).uniform(-1, 1, (60, 4, 2))
+    means, errors = payloads.mean(axis=1), {}
+    for receiver in ("ml", "matched"):
+        config = {"fidelity": "waveform", "clip": 1.0, "receiver": receiver, "snr_max_db": 20.0, "burst": burst}
+        config["offsets"] = {"timing_s": {"law": "uniform", "value": 20e-6}}
+        result = Link(LinkConfig.model_validate(config), 5).aggregate(np.arange(60), payloads)
+        assert not result.lost.any()
+        errors[receiver] = np.square(result.estimates - means).mean()
+    assert errors["ml"] < 0.8 * errors["matched"]

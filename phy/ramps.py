@@ -12,10 +12,15 @@ def tables(cycles_per_step: torch.Tensor, count: int, start_cycles: torch.Tensor
 
     Phases are reduced to one turn in float64 before the cast to complex64, so that they stay exact to 1e-6 over any count.
     """
-    steps = torch.arange(math.ceil(count / _WIDTH), dtype=torch.float64) * _WIDTH
-    coarse = start_cycles.double()[..., None] + cycles_per_step.double()[..., None] * steps
-    fine = cycles_per_step.double()[..., None] * torch.arange(_WIDTH, dtype=torch.float64)
-    return _turn(coarse), _turn(fine)
+    coarse_count = math.ceil(count / _WIDTH)
+    # Both tables in one go: at these sizes calls cost more than numbers.
+    steps = torch.arange(coarse_count + _WIDTH, dtype=torch.float64)
+    steps[:coarse_count] *= _WIDTH
+    steps[coarse_count:] -= coarse_count
+    cycles = cycles_per_step.double()[..., None] * steps
+    cycles[..., :coarse_count] += start_cycles.double()[..., None]
+    both = _turn(cycles)
+    return both[..., :coarse_count], both[..., coarse_count:]
 
 
 def ramp(cycles_per_step: torch.Tensor, count: int, start_cycles: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,7 @@ class Part:
         self._rate = config.burst.sample_rate_hz
         self._transmitter, self._receiver = build(config.impairments, self._rate)
         self._noise_std = float(np.sqrt(config.n0))
+        self._kept: tuple[tuple[bytes, int], torch.Tensor] | None = None
 
     def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
         """Received samples [M, N] of one slot for device bursts [K, N] and the channel [M, K] that sounding saw."""
@@ -80,25 +81,45 @@ class Part:
             gains = torch.from_numpy(self._propagation.aged(sounded[None], round_index)[0])
             if not timing_s.any():
                 return gains @ x
-            a, tau = gains[:, :, None], timing_s[:, None]
+            return self._filtered(x, gains[:, :, None], np.zeros((devices, 1)), timing_s)
+        antennas = self._config.receive_antennas
+        steps = count if channel.moves else 1
+        start_s = -reference_sample / self._rate if channel.moves else 0.0
+        paths, delays = channel.paths(devices, round_index, 1, antennas, steps, self._rate, start_s)
+        if channel.moves:
+            return self._by_sample(x, torch.from_numpy(paths[0]), timing_s[:, None] + delays[0])
+        return self._filtered(x, torch.from_numpy(np.ascontiguousarray(paths[0, :, :, :, 0])), delays[0], timing_s)
+
+    def _filtered(self, x: torch.Tensor, a: torch.Tensor, delays_s: Floats, timing_s: Floats) -> torch.Tensor:
+        """Paths a [M, K, P] with delays [K, P] and timing offsets [K] on the spectra of x [K, N], summed over devices."""
+        devices, count = x.shape
+        antennas = a.shape[0]
+        # Spectral lines -N/2 .. N/2-1 throughout; the transform's own order is restored by shifting its output once.
+        if (delays_s == delays_s[0]).all():
+            response = (a.reshape(antennas * devices, -1) @ self._common(delays_s[0], count)).reshape(antennas, devices, count)
+            tau = timing_s[:, None]
         else:
-            antennas = self._config.receive_antennas
-            steps = count if channel.moves else 1
-            start_s = -reference_sample / self._rate if channel.moves else 0.0
-            paths, delays = channel.paths(devices, round_index, 1, antennas, steps, self._rate, start_s)
-            tau = timing_s[:, None] + delays[0]
-            if channel.moves:
-                return self._by_sample(x, torch.from_numpy(paths[0]), tau)
-            a = torch.from_numpy(paths[0, :, :, :, 0])
-        # Spectral lines -N/2 .. N/2-1, and the transform's own order restored by a half turn of the line index.
-        cycles = torch.from_numpy(-tau * (self._rate / count))
-        coarse, fine = tables(cycles, count, -(count // 2) * cycles)  # [K, P, I], [K, P, 64]
-        weighted = a.permute(1, 0, 2)[:, :, None, :] * coarse.permute(0, 2, 1)[:, None]  # [K, M, I, P]
-        response = torch.bmm(weighted.flatten(1, 2), fine)  # [K, M I, 64]
-        response = response.reshape(devices, a.shape[0], -1)[:, :, :count]
-        spectrum = torch.fft.ifftshift(response, dim=-1) * torch.fft.fft(x)[:, None]
-        total: torch.Tensor = torch.fft.ifft(spectrum.sum(dim=0))
+            response, tau = None, timing_s[:, None] + delays_s
+        spectra = torch.fft.fftshift(torch.fft.fft(x), dim=-1)
+        if response is None:
+            cycles = torch.from_numpy(-tau * (self._rate / count))
+            coarse, fine = tables(cycles, count, -(count // 2) * cycles)  # [K, P, I], [K, P, 64]
+            weighted = a.permute(1, 0, 2)[:, :, None, :] * coarse.permute(0, 2, 1)[:, None]  # [K, M, I, P]
+            joined = torch.bmm(weighted.flatten(1, 2), fine)  # [K, M I, 64]
+            response = joined.reshape(devices, antennas, -1)[:, :, :count].transpose(0, 1)
+        elif timing_s.any():
+            cycles = torch.from_numpy(-timing_s * (self._rate / count))
+            spectra = spectra * ramp(cycles, count, -(count // 2) * cycles)
+        total: torch.Tensor = torch.fft.ifft(torch.fft.ifftshift((response * spectra).sum(dim=1), dim=-1))
         return total
+
+    def _common(self, delays_s: Floats, count: int) -> torch.Tensor:
+        """Responses [P, N] of unit paths with delays [P] that all devices share; the last ones are kept."""
+        key = (delays_s.tobytes(), count)
+        if self._kept is None or self._kept[0] != key:
+            cycles = torch.from_numpy(-delays_s * (self._rate / count))
+            self._kept = (key, ramp(cycles, count, -(count // 2) * cycles).contiguous())
+        return self._kept[1]
 
     def _by_sample(self, x: torch.Tensor, a: torch.Tensor, tau: Floats) -> torch.Tensor:
         """Paths a [M, K, P, N] that move while the burst is on the air."""

@@ -2,33 +2,35 @@
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 _WIDTH = 64
+_FINE = np.arange(_WIDTH, dtype=np.float64)
 
 
-def tables(cycles_per_step: torch.Tensor, count: int, start_cycles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def tables(
+    cycles_per_step: NDArray[np.float64], count: int, start_cycles: NDArray[np.float64]
+) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
     """Coarse [..., I] and fine [..., 64] factors of exp(2 pi j (start + cycles n)), n = 64 i + j < 64 I, I = ceil(count / 64).
 
-    Phases are reduced to one turn in float64 before the cast to complex64, so that they stay exact to 1e-6 over any count.
+    Phases are reduced to one turn in float64 before the cast to float32, so that they stay exact to 1e-6 over any count.
     """
-    coarse_count = math.ceil(count / _WIDTH)
-    # Both tables in one go: at these sizes calls cost more than numbers.
-    steps = torch.arange(coarse_count + _WIDTH, dtype=torch.float64)
-    steps[:coarse_count] *= _WIDTH
-    steps[coarse_count:] -= coarse_count
-    cycles = cycles_per_step.double()[..., None] * steps
-    cycles[..., :coarse_count] += start_cycles.double()[..., None]
-    both = _turn(cycles)
-    return both[..., :coarse_count], both[..., coarse_count:]
+    steps = np.concatenate((np.arange(math.ceil(count / _WIDTH)) * float(_WIDTH), _FINE))
+    cycles = cycles_per_step[..., None] * steps
+    cycles[..., :-_WIDTH] += start_cycles[..., None]
+    cycles -= np.rint(cycles)
+    angle = cycles.astype(np.float32)
+    angle *= np.float32(2.0 * np.pi)
+    out = np.empty(angle.shape, np.complex64)
+    np.cos(angle, out=out.real)
+    np.sin(angle, out=out.imag)
+    return out[..., :-_WIDTH], out[..., -_WIDTH:]
 
 
-def ramp(cycles_per_step: torch.Tensor, count: int, start_cycles: torch.Tensor) -> torch.Tensor:
+def ramp(cycles_per_step: NDArray[np.float64], count: int, start_cycles: NDArray[np.float64]) -> torch.Tensor:
     """exp(2 pi j (start + cycles n)) for n = 0 .. count-1. Shape [..., count], complex64."""
     coarse, fine = tables(cycles_per_step, count, start_cycles)
-    return (coarse[..., :, None] * fine[..., None, :]).flatten(-2)[..., :count]
-
-
-def _turn(cycles: torch.Tensor) -> torch.Tensor:
-    angle = (2.0 * math.pi * (cycles - torch.floor(cycles))).float()
-    return torch.polar(torch.ones_like(angle), angle)
+    product = torch.from_numpy(coarse)[..., :, None] * torch.from_numpy(fine)[..., None, :]
+    return product.flatten(-2)[..., :count]

@@ -68,8 +68,8 @@ class Part:
             return x
         # The burst's sample n is heard at n / f_s + tau; the phase reference lies `age` before the payload's nominal start.
         elapsed = offsets.timing_s[0] - reference_sample / self._rate + self._config.csi.age_s
-        start = torch.from_numpy(phase / (2.0 * np.pi) + frequency * elapsed)
-        return x * ramp(torch.from_numpy(frequency / self._rate), x.shape[1], start)
+        start = phase / (2.0 * np.pi) + frequency * elapsed
+        return x * ramp(frequency / self._rate, x.shape[1], start)
 
     def _through(
         self, x: torch.Tensor, timing_s: Floats, round_index: int, sounded: Complexes, reference_sample: int
@@ -102,13 +102,13 @@ class Part:
             response, tau = None, timing_s[:, None] + delays_s
         spectra = torch.fft.fftshift(torch.fft.fft(x), dim=-1)
         if response is None:
-            cycles = torch.from_numpy(-tau * (self._rate / count))
-            coarse, fine = tables(cycles, count, -(count // 2) * cycles)  # [K, P, I], [K, P, 64]
+            cycles = -tau * (self._rate / count)
+            coarse, fine = (torch.from_numpy(table) for table in tables(cycles, count, -(count // 2) * cycles))
             weighted = a.permute(1, 0, 2)[:, :, None, :] * coarse.permute(0, 2, 1)[:, None]  # [K, M, I, P]
             joined = torch.bmm(weighted.flatten(1, 2), fine)  # [K, M I, 64]
             response = joined.reshape(devices, antennas, -1)[:, :, :count].transpose(0, 1)
         elif timing_s.any():
-            cycles = torch.from_numpy(-timing_s * (self._rate / count))
+            cycles = -timing_s * (self._rate / count)
             spectra = spectra * ramp(cycles, count, -(count // 2) * cycles)
         total: torch.Tensor = torch.fft.ifft(torch.fft.ifftshift((response * spectra).sum(dim=1), dim=-1))
         return total
@@ -117,7 +117,7 @@ class Part:
         """Responses [P, N] of unit paths with delays [P] that all devices share; the last ones are kept."""
         key = (delays_s.tobytes(), count)
         if self._kept is None or self._kept[0] != key:
-            cycles = torch.from_numpy(-delays_s * (self._rate / count))
+            cycles = -delays_s * (self._rate / count)
             self._kept = (key, ramp(cycles, count, -(count // 2) * cycles).contiguous())
         return self._kept[1]
 
@@ -127,7 +127,7 @@ class Part:
         spectrum = torch.fft.fft(x)
         out = torch.zeros(a.shape[0], count, dtype=torch.complex64)
         for p in range(tau.shape[1]):
-            cycles = torch.from_numpy(-tau[:, p] * (self._rate / count))
+            cycles = -tau[:, p] * (self._rate / count)
             shift = torch.fft.ifftshift(ramp(cycles, count, -(count // 2) * cycles), dim=-1)
             delayed = torch.fft.ifft(spectrum * shift)
             out += (a[:, :, p] * delayed).sum(dim=1)

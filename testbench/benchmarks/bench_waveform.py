@@ -4,10 +4,11 @@ GNU Radio runs where a Python with it is found (``/usr/bin/python3``, Debian's p
 variable ``GNURADIO_PYTHON`` names); without one its row is missing.
 """
 
+import multiprocessing
 import os
 import subprocess
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from phy.propagation import Propagation
 from phy.waveform_airs.emulated import Part
 
 CORES = 2
-SLOTS = 64
+SLOTS = 128
 
 
 class ThreeTaps:
@@ -74,6 +75,24 @@ def bursts(devices: int, samples: int) -> NDArray[np.complex64]:
     return (rng.standard_normal((devices, samples)) + 1j * rng.standard_normal((devices, samples))).astype(np.complex64)
 
 
+_KEPT: dict[str, Any] = {}
+
+
+def _prepare(devices: int, samples: int) -> None:
+    """Make a worker's air."""
+    import torch
+
+    torch.set_num_threads(1)
+    channel: dict[str, object] = {"model": f"{ThreeTaps.__module__}:ThreeTaps"}
+    _KEPT.update(air=emulated(channel), x=bursts(devices, samples), sounded=np.zeros((1, devices), np.complex64))
+
+
+def _slots(worker: int) -> None:
+    """A worker's share of the slots."""
+    for i in range(worker * SLOTS, (worker + 1) * SLOTS):
+        _KEPT["air"].transmit(_KEPT["x"], i, _KEPT["sounded"], 300)
+
+
 def gnuradio(devices: int, samples: int, repeats: int) -> float | None:
     """Device-samples per second of GNU Radio's chain, or None where there is none."""
     python = os.environ.get("GNURADIO_PYTHON", "/usr/bin/python3")
@@ -90,21 +109,13 @@ def gnuradio(devices: int, samples: int, repeats: int) -> float | None:
 
 
 def bench_waveform_air(benchmark: Any, record: Any, interleaved: Any) -> None:
-    """K = 8 devices of 4096 samples: 3 taps, frequency and timing offset, noise; on two threads."""
+    """K = 8 devices of 4096 samples: 3 taps, frequency and timing offset, noise; in a process per core."""
     devices, samples = 8, 4096
-    x = bursts(devices, samples)
-    channel: dict[str, object] = {"model": f"{ThreeTaps.__module__}:ThreeTaps"}
-    airs = [emulated(channel) for _ in range(CORES)]
-    nothing = np.zeros((1, devices), np.complex64)
-
-    def slots(air: Part, first: int) -> None:
-        for i in range(first, first + SLOTS):
-            air.transmit(x, i, nothing, 300)
-
-    with ThreadPoolExecutor(CORES) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(CORES, mp_context=context, initializer=_prepare, initargs=(devices, samples)) as pool:
 
         def both() -> None:
-            list(pool.map(slots, airs, (0, SLOTS)))
+            list(pool.map(_slots, range(CORES)))
 
         theirs = [gnuradio(devices, samples, 400)]
         (seconds,) = interleaved(both)

@@ -130,7 +130,8 @@ def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for item in value.values():
+        for key, item in value.items():  # a key can name a class as well: impairments do
+            yield from _texts(key)
             yield from _texts(item)
     elif isinstance(value, list | tuple):
         for item in value:

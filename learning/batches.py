@@ -11,7 +11,7 @@ from learning.config import FederationConfig
 from learning.errors import TaskError
 from learning.keys import BATCHES, SPLIT, Words, philox
 
-__all__ = ["batch", "shards"]
+__all__ = ["batch", "poisson", "shards"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -33,6 +33,18 @@ def batch(seed: int, round_index: int, device: int, shard: Indices, size: int) -
         chosen[place] = moved.get(other, other)
         moved[other] = moved.get(place, place)
     return shard[chosen]
+
+
+def poisson(seed: int, round_index: int, device: int, shard: Indices, size: int) -> Indices:
+    """Each entry of a device's shard with probability ``size`` / its length (at most 1), independently; it may be none.
+
+    A pure function of (seed, round, device, shard): word i of the batch's Philox stream decides on entry i.
+    """
+    if len(shard) <= size:
+        return shard
+    words = np.asarray(philox(seed, BATCHES, round_index=round_index, stream=device).random_raw(len(shard)), dtype=np.uint64)
+    top = (words >> np.uint64(11)).astype(np.float64)  # exact
+    return shard[top < size / len(shard) * 2.0**53]
 
 
 def shards(labels: Sequence[int], config: FederationConfig) -> tuple[Indices, ...]:

@@ -56,14 +56,22 @@ class FederationConfig(_Frozen):
     batch_size: int = Field(default=16, ge=1, description="samples per device and round")
     rounds: int = Field(default=1000, ge=1, le=2**31, description="rounds of the whole run")
     seed: Seed = Field(default=0, description="shared seed of perturbations, batches and splits")
+    sampling: Literal["fixed", "poisson"] = Field(
+        default="fixed",
+        description="batches of batch_size examples; or each example of a device with probability batch_size over its number, "
+        "the sum divided by batch_size all the same",
+    )
     split: Literal["iid", "dirichlet"] = Field(default="iid", description="how training examples reach devices")
     dirichlet_alpha: Positive = Field(default=0.5, description="label concentration; small is very uneven")
     rows_per_forward: int = Field(default=256, ge=1, description="rows evaluated at once; bounds memory")
     faults: FaultsConfig = FaultsConfig()
 
     def description(self) -> dict[str, Any]:
-        """What a resumed run must share: all but its length; faults only where there are any."""
-        return self.model_dump(mode="json", exclude={"rounds"} if self.faults.any else {"rounds", "faults"})
+        """What a resumed run must share: all but its length; faults and sampling only where they are not the default."""
+        left_out = (
+            {"rounds"} | (set() if self.faults.any else {"faults"}) | ({"sampling"} if self.sampling == "fixed" else set())
+        )
+        return self.model_dump(mode="json", exclude=left_out)
 
 
 class ZerothOrderConfig(_Frozen):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from learning.batches import batch, shards
+from learning.batches import batch, poisson, shards
 from learning.config import FederationConfig, ZerothOrderConfig
 from learning.data import TaskData
 from learning.drift import Displacement
@@ -24,6 +24,9 @@ from learning.perturbation import Perturbation
 from learning.replay import replay
 from learning.uplink import Uplink
 from learning.zeroth_order import Projections, SampleLosses, ZerothOrderStep, scales
+
+if TYPE_CHECKING:
+    from learning.privacy.guard import PrivacyGuard
 
 __all__ = ["Evaluation", "Federation", "RoundRecord"]
 
@@ -40,7 +43,7 @@ class RoundRecord:
     :ivar present: bool[K], who sent; everybody, but for faults
     :ivar payload_mean: mean of what was sent (NaN where nobody sent); what a perfect link delivers is the link's own
         affair (votes, for signs)
-    :ivar estimate: what the link delivered; None in a lost round
+    :ivar estimate: what the link delivered, post-processed where a guard does so; None in a lost round
     :ivar mean_loss: mean training loss of the round's batches
     :ivar clipped_fraction: share of values that were clipped
     :ivar diagnostics: the link's own report, and that of the faults where there are any
@@ -78,6 +81,8 @@ class Federation:
     A journal replays to the same bits on any machine. New rounds have the same bits as those of an uninterrupted run on the
     same machine with the same number of torch threads: the last bits of a loss depend on both.
 
+    :param guard: of the run's privacy: it may stop the run before a round, and process estimates (docs/privacy.md)
+    :ivar stopped: the round before which the guard stopped the run; None while it goes on
     :raises JournalError: the journal is of another run
     """
 
@@ -89,11 +94,14 @@ class Federation:
         zo_config: ZerothOrderConfig,
         uplink: Uplink,
         journal: Journal,
+        guard: PrivacyGuard | None = None,
     ) -> None:
         self.objective = objective
         self.config = config
         self.journal = journal
         self.next_round = 0
+        self.stopped: int | None = None
+        self._guard = guard
         self._uplink = uplink
         self._zo = zo_config
         self._broken: int | None = None
@@ -118,6 +126,7 @@ class Federation:
             **self.objective.identity,
             **self._zo.model_dump(mode="json"),
             **self.config.description(),
+            **({} if self._guard is None else self._guard.identity),
         }
 
     def resume(self, progress: Callable[[int, int], None] | None = None) -> int:
@@ -125,15 +134,24 @@ class Federation:
         self.next_round = replay(self.objective.model, self.journal, progress=progress, start=self.next_round)
         if self._faults is not None:
             self._faults.rebuild(self.journal)
+        if self._guard is not None:
+            self._guard.rebuild(self.journal)
         return self.next_round
 
     def run(self, rounds: int | None = None) -> Iterator[RoundRecord]:
-        """Run ``rounds`` more rounds (up to ``config.rounds`` in all by default), yielding each when it is applied."""
+        """Run ``rounds`` more rounds (up to ``config.rounds`` in all by default), yielding each when it is applied.
+
+        Ends early, with ``stopped`` set, before a round that would pass the privacy budget.
+        """
         more = max(0, self.config.rounds - self.next_round) if rounds is None else rounds
         for _ in range(more):
             self._require_whole()
+            plan = None if self._faults is None else self._faults.plan(self.next_round)
+            if self._guard is not None and not self._guard.admits(self.next_round, self._present(plan)):
+                self.stopped = self.next_round
+                return
             self._broken = self.next_round
-            record = self._round(self.next_round)
+            record = self._round(self.next_round, plan)
             self._broken = None
             self.next_round += 1
             yield record
@@ -151,13 +169,12 @@ class Federation:
                 progress(int(indices[-1]) + 1, self._validation_count)
         return Evaluation(hits / self._validation_count, losses / self._validation_count, self._validation_count)
 
-    def _round(self, index: int) -> RoundRecord:
-        plan = None if self._faults is None else self._faults.plan(index)
+    def _present(self, plan: Plan | None) -> Bools:
+        return np.ones(self.config.devices, dtype=np.bool_) if plan is None else plan.present
+
+    def _round(self, index: int, plan: Plan | None) -> RoundRecord:
         measured, distance = self._measure(index, plan)
-        if plan is None:
-            sent, present = measured.payloads, np.ones(len(measured.payloads), dtype=np.bool_)
-        else:
-            sent, present = plan.on_air(measured.payloads), plan.present
+        sent, present = measured.payloads if plan is None else plan.on_air(measured.payloads), self._present(plan)
         estimate, diagnostics = self._send(index, sent, present)
         if plan is not None:
             diagnostics.update(plan.report(measured.payloads, estimate, distance))
@@ -182,7 +199,8 @@ class Federation:
     def _measure(self, index: int, plan: Plan | None) -> tuple[Projections, float]:
         """Every device's scalar, and the largest drift; the weights are left at the reference w - mu z."""
         size, devices = self.config.batch_size, range(self.config.devices)
-        batches = [batch(self.config.seed, index, device, self._shards[device], size) for device in devices]
+        draw = poisson if self.config.sampling == "poisson" else batch
+        batches = [draw(self.config.seed, index, device, self._shards[device], size) for device in devices]
         if plan is None or not plan.apart:
             return self._step.ask(index, lambda: self._losses_of(batches)), 0.0
         apart, distance = self._measure_apart(index, plan, batches)
@@ -220,33 +238,50 @@ class Federation:
         return apart, distance
 
     def _step_along(self, seed: int) -> ZerothOrderStep:
-        return ZerothOrderStep(Perturbation(self._weights, seed, self._zo.perturbation), self._zo)
+        divisor = self.config.batch_size if self.config.sampling == "poisson" else None
+        perturbation = Perturbation(self._weights, seed, self._zo.perturbation)
+        return ZerothOrderStep(perturbation, self._zo, divisor=divisor, bounded=self._guard is not None)
 
     def _send(self, index: int, sent: Floats, present: Bools) -> tuple[float | None, dict[str, float]]:
         if not np.isfinite(sent).all():  # a device with no number to send spoils the sum: nobody moves
             return None, {"nonfinite_payloads": float((~np.isfinite(sent)).sum())}
         if not present.any():
-            return None, {}
+            return self._settled(index, None, None)
         # An uplink is asked about presence only where somebody is missing, so that one that cannot tell will do without faults.
         who = () if present.all() else (present,)
         answer = self._uplink.aggregate(index, sent[:, None], *who)
         diagnostics = {str(name): float(value) for name, value in answer.diagnostics.items()}
         if answer.lost:
-            return None, diagnostics
+            return self._settled(index, None, diagnostics)
         if np.shape(answer.estimate) != (1,):
             raise RoundError(f"the uplink answered {np.shape(answer.estimate)} estimates in round {index} instead of (1,)")
-        estimate = float(answer.estimate[0])
-        if not math.isfinite(scales(self._zo.mu, self._zo.learning_rate, estimate).update):
+        received = float(answer.estimate[0])
+        estimate, diagnostics = self._settled(index, received if math.isfinite(received) else None, diagnostics)
+        if estimate is None or not math.isfinite(scales(self._zo.mu, self._zo.learning_rate, estimate).update):
             return None, diagnostics
         return estimate, diagnostics
 
+    def _settled(
+        self, index: int, estimate: float | None, diagnostics: dict[str, float] | None
+    ) -> tuple[float | None, dict[str, float]]:
+        """The estimate to apply, and the link's diagnostics with the guard's."""
+        if self._guard is None:
+            return estimate, diagnostics or {}
+        applied, notes = self._guard.settle(index, estimate, diagnostics)
+        return applied, {**(diagnostics or {}), **notes}
+
     def _losses_of(self, batches: Sequence[Indices]) -> SampleLosses:
         """The losses of several devices' batches under the weights as they stand, evaluated together."""
-        return list(self._losses(np.concatenate(batches)).reshape(len(batches), -1)) if batches else []
+        if not batches:
+            return []
+        losses = self._losses(np.concatenate(batches))
+        return np.split(losses, np.cumsum([len(rows) for rows in batches])[:-1])
 
     def _losses(self, rows: Indices) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
             parts = [self.objective.losses(self._train, chunk).float().cpu() for chunk in self._chunks(rows)]
+        if not parts:
+            return np.zeros(0, dtype=np.float32)
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 
     def _chunks(self, rows: Indices) -> Iterator[Indices]:

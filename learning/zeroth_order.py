@@ -67,31 +67,52 @@ class Projections:
         return bool(np.isfinite(self.payloads).all())
 
 
-def project(plus: SampleLosses, minus: SampleLosses, config: ZerothOrderConfig) -> Projections:
+def project(
+    plus: SampleLosses, minus: SampleLosses, config: ZerothOrderConfig, *, divisor: int | None = None, bounded: bool = False
+) -> Projections:
     """Projected gradients from each device's per-sample float32 losses at w + mu z and w - mu z.
 
     The difference is taken per sample, before the mean, in float64: averaging first would lose the digits that the
     difference needs. Clipping is of each device's mean (pAirZero) or of each sample (DPZero, arXiv 2310.09639).
+
+    :param divisor: divide sums by this many samples, however many there are (Poisson batches, which may be empty); what then
+        exceeds the clip, in batches larger than that, is clipped once more, which moves no two values further apart
+    :param bounded: what is not a number counts as zero before it is averaged, so that the clip bounds it whatever the data
     """
     two_mu = 2.0 * float(np.float32(config.mu))
     per_sample = [(p.astype(np.float64) - m.astype(np.float64)) / two_mu for p, m in zip(plus, minus, strict=True)]
-    unclipped = np.array([values.mean() for values in per_sample])
+    if bounded:
+        per_sample = [np.where(np.isnan(values), 0.0, values) for values in per_sample]
+
+    def mean(values: Floats) -> float:
+        return float(values.mean() if divisor is None else values.sum() / divisor)
+
+    unclipped = np.array([mean(values) for values in per_sample])
     if config.clip_scope == "sample":
-        payloads = np.array([np.clip(values, -config.clip, config.clip).mean() for values in per_sample])
+        payloads = np.array([mean(np.clip(values, -config.clip, config.clip)) for values in per_sample])
         clipped = np.abs(np.concatenate(per_sample)) > config.clip
+        if divisor is not None:
+            payloads = np.clip(payloads, -config.clip, config.clip)
     else:
         payloads = np.clip(unclipped, -config.clip, config.clip)
         clipped = np.abs(unclipped) > config.clip
+    if bounded:  # a mean of opposite infinities
+        payloads = np.where(np.isnan(payloads), 0.0, payloads)
     both = np.concatenate([*plus, *minus]).astype(np.float64)
+    if not both.size:  # every batch was empty
+        return Projections(unclipped, payloads, 0.0, float("nan"))
     return Projections(unclipped, payloads, float(clipped.mean()), float(both.mean()))
 
 
 class ZerothOrderStep:
     """A round in two halves: ``ask`` measures the scalars, ``tell`` moves the weights."""
 
-    def __init__(self, perturbation: Perturbation, config: ZerothOrderConfig) -> None:
+    def __init__(
+        self, perturbation: Perturbation, config: ZerothOrderConfig, *, divisor: int | None = None, bounded: bool = False
+    ) -> None:
         self._z = perturbation
         self._config = config
+        self._divisor, self._bounded = divisor, bounded
 
     def ask(self, round_index: int, losses: Callable[[], SampleLosses]) -> Projections:
         """Perturb both ways and evaluate; the weights are left at w - mu z.
@@ -103,7 +124,7 @@ class ZerothOrderStep:
         plus = losses()
         self._z.add(round_index, scale.back)
         minus = losses()
-        return project(plus, minus, self._config)
+        return project(plus, minus, self._config, divisor=self._divisor, bounded=self._bounded)
 
     def tell(self, round_index: int, estimate: float | None) -> None:
         """Restore and update in one pass; ``estimate`` None (a lost round) only restores."""

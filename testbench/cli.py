@@ -8,7 +8,10 @@ import typer
 from rich.console import Console
 
 from bridge.errors import BridgeError
+from testbench.captures.command import app as captures
 from testbench.errors import TestbenchError
+from testbench.privacy.command import app as privacy
+from testbench.sdr.command import sdr
 
 app = typer.Typer(
     name="pairzero",
@@ -19,6 +22,9 @@ app = typer.Typer(
 )
 air = typer.Typer(help="The emulated air as a server of its own.", no_args_is_help=True)
 app.add_typer(air, name="air")
+app.add_typer(privacy, name="privacy")
+app.add_typer(captures, name="capture")
+app.add_typer(sdr)
 
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: a new one under runs/.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]

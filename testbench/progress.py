@@ -28,6 +28,7 @@ class ProgressWatcher(Watcher):
         self._loss: float | None = None
         self._power_sum, self._power_count = 0.0, 0
         self._accuracy: float | None = None
+        self._epsilon: float | None = None
         self._last_line_s = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -57,7 +58,8 @@ class ProgressWatcher(Watcher):
     def round(self, loss: float, received_snr_db: float | None) -> None:
         """Advance by one."""
         self._done += 1
-        self._loss = loss if self._loss is None else (1 - _SMOOTHING) * self._loss + _SMOOTHING * loss
+        if math.isfinite(loss):  # Poisson batches may all be empty
+            self._loss = loss if self._loss is None else (1 - _SMOOTHING) * self._loss + _SMOOTHING * loss
         if received_snr_db is not None:
             self._power_sum += 10.0 ** (received_snr_db / 10.0)
             self._power_count += 1
@@ -65,6 +67,10 @@ class ProgressWatcher(Watcher):
             self._progress.update(self._task, completed=self._done, status=self._status())
         elif time.monotonic() - self._last_line_s > _LINE_EVERY_S:
             self._line()
+
+    def spent(self, epsilon: float) -> None:
+        """Show epsilon with the next round."""
+        self._epsilon = epsilon
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Show the newest accuracy."""
@@ -86,6 +92,8 @@ class ProgressWatcher(Watcher):
             parts.append(f"accuracy {100 * self._accuracy:.1f} %")
         if self._power_count:
             parts.append(f"SNR {10 * math.log10(max(self._power_sum / self._power_count, 1e-30)):.1f} dB")
+        if self._epsilon is not None:
+            parts.append(f"epsilon {self._epsilon:.3g}")
         return "  ".join(parts)
 
     def _line(self) -> None:

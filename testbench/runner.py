@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from learning.data import TaskData
 from learning.federation import Federation
@@ -15,10 +15,15 @@ from learning.uplink import Uplink
 from phy.effects import without_effect
 from testbench.errors import RunFolderError
 from testbench.memory import peak_rss_mib
+from testbench.privacy.reporting import privacy_keys
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
 from testbench.uplinks import noise_free, open_uplink
+
+if TYPE_CHECKING:
+    from learning.privacy.guard import PrivacyGuard
+    from testbench.privacy.design import Design
 
 
 class Watcher:
@@ -35,6 +40,9 @@ class Watcher:
 
     def round(self, loss: float, received_snr_db: float | None) -> None:
         """One more round is committed."""
+
+    def spent(self, epsilon: float) -> None:
+        """So much privacy is spent, the round that comes next on the display included."""
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Held-out data was measured."""
@@ -65,16 +73,22 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
     if resume and not folder.path.is_dir():
         raise RunFolderError(f"there is no run folder {folder.path} to resume; leave out --resume to start one")
     with folder:
+        _refuse_another_length(scenario, folder, resume)
         folder.prepare(scenario, resume)
         data, build = prepare(scenario, watcher)
+        plan = _plan(scenario, data, watcher)
         objective = build()
-        notes = [*objective.notes, *ineffective(scenario)]
+        notes = [*objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
         for note in notes:
             watcher.say(f"note: {note}")
-        with open_uplink(scenario) as opened:
+        for sentence in plan.statement if plan is not None else ():
+            watcher.say(f"privacy: {sentence}")
+        with open_uplink(scenario if plan is None else scenario.model_copy(update={"link": plan.link})) as opened:
             watcher.say(f"uplink: {opened.where}")
             with Journal(folder.journal) as journal:
-                federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal)
+                federation = Federation(
+                    objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, _guard(plan, scenario)
+                )
                 resumed_from = len(journal)
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
@@ -82,6 +96,7 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
         with Journal(folder.journal, read_only=True) as journal:
             totals = LinkTotals.of(journal)
+            privacy = privacy_keys(scenario, plan, journal, federation.stopped)
         summary = summarise(
             scenario,
             objective,
@@ -94,6 +109,7 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
             server_peak_mib,
             resumed_from,
             notes,
+            privacy,
         )
         if summary["rounds"] and summary["lost_rounds"] > summary["rounds"] / 2:
             watcher.say(
@@ -104,6 +120,38 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         draw_figures(folder, scenario, evaluations, reference, summary)
         write_report(folder, scenario, summary)
     return RunResult(folder, summary)
+
+
+def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) -> None:
+    """A plan of privacy is for its number of rounds: refused before the folder is touched."""
+    if not (resume and scenario.privacy.on and folder.scenario.is_file() and folder.journal.is_file()):
+        return
+    before = folder.load_scenario().federation.rounds
+    with Journal(folder.journal, read_only=True) as journal:
+        if len(journal) and before != scenario.federation.rounds:
+            raise RunFolderError(
+                f"{folder.path} spreads its privacy over {before} rounds and cannot be continued for "
+                f"{scenario.federation.rounds}; resume with federation.rounds={before}, or choose another --out"
+            )
+
+
+def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "Design | None":
+    """The privacy plan of the run, where privacy is claimed."""
+    if not scenario.privacy.on:
+        return None
+    from learning.batches import shards
+    from testbench.privacy.design import design
+
+    counts = [len(shard) for shard in shards([label for _, label in data.train], scenario.federation)]
+    return design(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
+
+
+def _guard(plan: "Design | None", scenario: Scenario) -> "PrivacyGuard | None":
+    if plan is None:
+        return None
+    from testbench.privacy.guarding import guard_of
+
+    return guard_of(plan, scenario.seed)
 
 
 def prepare(scenario: Scenario, watcher: Watcher) -> tuple[TaskData, Callable[[], Objective]]:
@@ -129,6 +177,8 @@ def ineffective(scenario: Scenario) -> list[str]:
         found.append("the channel does not age under link.csi.age_s: set link.channel.doppler_hz or link.csi.doppler_hz")
     if scenario.evaluation.noise_free and ":" in link.scheme:
         found.append(f"the noise-free reference is the plain mean of the payloads, not the scheme {link.scheme}")
+    if not scenario.privacy.on:
+        found += [f"privacy.{name} has no effect without privacy.epsilon" for name in scenario.privacy.changed]
     faults = scenario.federation.faults
     for name, idle in (
         ("late_rounds", faults.late_rounds != 1 and not faults.late_probability),
@@ -179,12 +229,19 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
         for record in federation.run():
             power = record.diagnostics.get("received_power")
             snr_db = None if power is None or power <= 0 else 10.0 * math.log10(power / n0)
+            if "epsilon_spent" in record.diagnostics:
+                watcher.spent(record.diagnostics["epsilon_spent"])
             watcher.round(record.mean_loss, snr_db)
             if federation.next_round % scenario.evaluation.every == 0:
                 measure()
                 if evaluations[-1].loss is None:
                     break
         measure()
+    if federation.stopped is not None:
+        watcher.say(
+            f"the privacy budget stops the run before round {federation.stopped} of {total}: it would pass epsilon = "
+            f"{scenario.privacy.epsilon:g} at delta = {scenario.privacy.delta:g}"
+        )
     if evaluations[-1].loss is None:
         watcher.say(
             f"warning: {label}, the weights diverged by round {evaluations[-1].round} (the held-out loss is not a number); "

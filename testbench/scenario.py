@@ -19,6 +19,7 @@ from phy.config import LinkConfig
 from phy.discovery import check
 from phy.errors import UnknownPart
 from testbench.errors import ScenarioError
+from testbench.privacy.settings import PrivacyConfig
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
@@ -73,6 +74,7 @@ class Scenario(_Frozen):
     federation: FederationConfig = FederationConfig()
     zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
     link: LinkConfig = LinkConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     uplink: UplinkConfig = UplinkConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
@@ -109,7 +111,38 @@ class Scenario(_Frozen):
             raise ValueError(f'the noise-free link knows the schemes analog and sign, not "{self.link.scheme}"')
         if self.uplink.endpoint is not None and self.uplink.transport in ("none", "inproc"):
             raise ValueError(f'uplink.endpoint needs transport "ipc" or "tcp", not "{self.uplink.transport}"')
+        if self.privacy.on and (sentence := self._unprotected()) is not None:
+            raise ValueError(f"privacy: {sentence}")
         return self
+
+    def _unprotected(self) -> str | None:
+        """Why the promise of ``[privacy]`` cannot be made of the other sections; None where it may."""
+        link, wanted, sampling = self.link, self.privacy, self.federation.sampling
+        record = wanted.sensitivity != "client_value"
+        if link.scheme not in ("analog", "sign"):
+            return (
+                f'schedules set the amplitude of the coherent schemes analog and sign, which "{link.scheme}" is not; energy '
+                "schemes are accounted by learning.privacy.energy"
+            )
+        if self.uplink.transport == "none":
+            return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
+        if link.power.caps is not None or link.power.artificial_noise > 0:
+            return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
+        if record and link.scheme == "analog" and self.zeroth_order.clip_scope != "sample":
+            return (
+                f'{wanted.sensitivity} bounds what one record adds to a value, which takes zeroth_order.clip_scope "sample" '
+                '(or sensitivity "client_value")'
+            )
+        if wanted.sensitivity == "record_add_remove" and sampling == "fixed":
+            return (
+                "in a batch of fixed size another record takes the place of one that is lacking; take sensitivity "
+                'record_replace_one, or federation.sampling "poisson"'
+            )
+        if wanted.amplification and sampling == "fixed":
+            return 'batches of fixed size amplify nothing that can be claimed; take federation.sampling "poisson"'
+        if wanted.estimate == "wiener" and link.scheme == "sign" and link.decision == "hard":
+            return 'a hard decision is +1 or -1 and has nothing to shrink; take estimate "none", or link.decision "soft"'
+        return None
 
     def parts(self) -> dict[str, str]:
         """The parts of the link that are found by name: folder of phy -> name."""

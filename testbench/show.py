@@ -27,6 +27,7 @@ def show_result(console: Console, result: RunResult) -> None:
         f"NMSE {_number(summary['nmse_db'], 'dB')}, "
         f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
         f"uplink    {_uses(summary)} a round for all {summary['devices']} devices",
+        *_privacy(summary),
         f"cost      {summary['wall_s']:.0f} s{_since(summary['resumed_from_round'])}, {summary['peak_rss_mib'] or 0:.0f} MiB",
         f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
         f"figures   {', '.join(str(path) for path in sorted(result.folder.figures.glob('*.png')))}",
@@ -42,6 +43,20 @@ def _uses(summary: dict[str, Any]) -> str:
     counts = {word: summary[f"{kind}_symbols_per_round"] for kind, word in kinds.items()}
     words = [f"{count} {word}" for word, count in counts.items() if count or word in ("payload", "pilot")]
     return " and ".join([", ".join(words[:-1]), words[-1]]) + " symbols"
+
+
+def _privacy(summary: dict[str, Any]) -> list[str]:
+    """What was spent, of what, and against whom; nothing where no privacy is claimed."""
+    if summary["epsilon_budget"] is None:
+        return []
+    stopped = summary["privacy_stopped_at_round"]
+    end = "" if stopped is None else f", stopped before round {stopped}"
+    return [
+        f"privacy   epsilon {summary['epsilon_spent']:.4g} of {summary['epsilon_budget']:g} at delta {summary['delta']:g} "
+        f"({summary['accounting']}){end}",
+        f"          {summary['sensitivity']}",
+        f"          against {summary['adversary']}",
+    ]
 
 
 def _number(value: float | None, unit: str) -> str:

@@ -94,8 +94,9 @@ def summarise(
     server_peak_mib: float | None,
     resumed_from: int,
     notes: list[str],
+    privacy: dict[str, Any],
 ) -> dict[str, Any]:
-    """Every number that a run is quoted by. A key whose quantity does not exist is None."""
+    """Every number that a run is quoted by. A key whose quantity does not exist is None; ``privacy`` are keys as they stand."""
     devices = scenario.federation.devices
     power = totals.mean("received_power")
     n0 = link.get("n0")
@@ -144,6 +145,7 @@ def summarise(
         "lost_broadcasts": totals.count("lost_broadcast_devices"),
         "drifted_answers": totals.count("drifted_devices"),
         "drift_distance_max": totals.largest("drift_distance") or 0.0,
+        **privacy,
         "diverged": evaluations[-1].loss is None,
         "resumed_from_round": resumed_from,
         "wall_s": wall_s,

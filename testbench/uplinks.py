@@ -1,17 +1,27 @@
 """Open the uplink that a scenario asks for: its own air server, a running one, or the noise-free mean."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bridge.client import AirClient
 from bridge.keys import ClientKeys
 from bridge.links import phy_link_factory
 from bridge.process import AirServerProcess
 from bridge.server import InprocAirServer
-from learning.uplink import NoiseFreeUplink, Uplink
+from learning.uplink import NoiseFreeUplink, Received, Uplink
+from testbench.errors import ScenarioError
 from testbench.scenario import Scenario
+
+# A session's settings travel in one header of 64 KiB, 9 bytes an amplitude: longer schedules are told piece by piece.
+_HEADER_BYTES = 56_000
+_AMPLITUDE_BYTES = 9
+_LEAST_TOLD = 1000  # amplitudes of a session, so that there are not too many sessions
 
 
 @dataclass(frozen=True)
@@ -50,28 +60,86 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
     link = scenario.link.model_dump(mode="json")
     server_pid = None
     with ExitStack() as stack:
+        connect: Callable[[dict[str, Any]], AirClient]
         if config.endpoint is not None:
-            keys = None if config.keys is None else ClientKeys.load(str(config.keys))
-            client = AirClient(
-                config.endpoint, link, scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts, keys=keys
+            endpoint, keys = config.endpoint, None if config.keys is None else ClientKeys.load(str(config.keys))
+            connect = partial(
+                AirClient, endpoint, seed=scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts, keys=keys
             )
             where = f"air server at {config.endpoint}"
         elif config.transport == "inproc":
             server = stack.enter_context(InprocAirServer(phy_link_factory(_parts(link))))
-            client = AirClient(server.endpoint, link, scenario.seed, context=server.context, timeout_s=config.timeout_s)
+            connect = partial(
+                AirClient, server.endpoint, seed=scenario.seed, context=server.context, timeout_s=config.timeout_s
+            )
             where = f"air server in this process at {server.endpoint}"
         else:
             bind = "tcp://127.0.0.1:0" if config.transport == "tcp" else None
             process = stack.enter_context(AirServerProcess(bind, parts=_parts(link)))
-            client = process.client(link, scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts)
+            connect = partial(process.client, seed=scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts)
             server_pid = process.pid
             where = f"air server process {process.pid} at {process.endpoint}"
-        stack.enter_context(client)
-        yield OpenUplink(client, client.description, where, server_pid)
+        schedule = link["power"]["caps"]
+        if schedule is not None and len(schedule) * _AMPLITUDE_BYTES > _HEADER_BYTES:
+            scheduled = stack.enter_context(_Scheduled(connect, link))
+            yield OpenUplink(scheduled, scheduled.description, where, server_pid)
+        else:
+            client = stack.enter_context(connect(link))
+            yield OpenUplink(client, client.description, where, server_pid)
+
+
+class _Scheduled:
+    """An uplink whose schedule is too long for one session: a session for each run of rounds, one at a time.
+
+    The rounds before those that a session is for are told as silent, in one byte each; it is never asked about them.
+    """
+
+    def __init__(self, connect: Callable[[dict[str, Any]], AirClient], link: dict[str, Any]) -> None:
+        self._connect, self._link = connect, link
+        self._caps: list[float] = list(link["power"]["caps"])
+        if len(self._caps) + _LEAST_TOLD * _AMPLITUDE_BYTES > _HEADER_BYTES:
+            most = _HEADER_BYTES - _LEAST_TOLD * _AMPLITUDE_BYTES
+            raise ScenarioError(f"a schedule can have {most} rounds, this one has {len(self._caps)}; lower federation.rounds")
+        self._client: AirClient | None = None
+        self._first, self._stop = 0, 0
+        self._session(0)
+
+    @property
+    def description(self) -> Mapping[str, int | float | str]:
+        """What the link says of itself."""
+        assert self._client is not None
+        return dict(self._client.description)
+
+    def aggregate(self, round_index: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Received:
+        """One round; see :class:`learning.uplink.Uplink`."""
+        if not self._first <= round_index < self._stop:
+            self._session(round_index)
+        assert self._client is not None
+        who = () if present is None else (present,)
+        return self._client.aggregate(round_index, payloads, *who)
+
+    def _session(self, first: int) -> None:
+        self.close()
+        stop = min(len(self._caps), first + (_HEADER_BYTES - first) // _AMPLITUDE_BYTES)
+        told: list[float] = [0] * first + self._caps[first:stop]
+        self._client = self._connect({**self._link, "power": {**self._link["power"], "caps": told}})
+        self._first, self._stop = first, stop
+
+    def close(self) -> None:
+        """End the session."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> "_Scheduled":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _parts(value: object) -> list[str]:
     """The classes (``module:Class``) that a link configuration names."""
     if isinstance(value, dict):
-        return [part for inner in value.values() for part in _parts(inner)]
+        return [part for item in value.items() for inner in item for part in _parts(inner)]
     return [value] if isinstance(value, str) and ":" in value else []

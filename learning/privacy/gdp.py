@@ -67,6 +67,8 @@ def epsilon(mu: float, delta: float) -> float:
         return 0.0
     # Chernoff: the privacy loss is N(mu^2/2, mu^2), and P(loss > eps) bounds delta.
     high = mu * mu / 2 + mu * math.sqrt(-2 * math.log(delta))
+    if mu > 1e6:  # the bound is within 1e-5 of exact, and differences no longer resolve the root
+        return high
     root = brentq(lambda x: _delta(x, mu) - delta, 0.0, high, xtol=1e-300, rtol=1e-14, maxiter=500)
     step = 4e-16
     while root < high and _delta(root, mu) > delta:

@@ -90,6 +90,7 @@ def test_every_transport_gives_the_bits_of_a_direct_call(connect: Any, n: int) -
         ({"scheme": "analogue"}, "did you mean 'analog'"),
         ({"scheme": "subprocess:Popen"}, "loads no class called 'subprocess:Popen'"),
         ({"csi": {"estimator": "os:system"}}, "loads no class called 'os:system'"),
+        ({"fidelity": "waveform", "impairments": {"os:system": {}}}, "loads no class called 'os:system'"),
     ],
 )
 def test_configurations_that_phy_refuses(inproc: InprocAirServer, config: dict[str, Any], sentence: str) -> None:

@@ -1,0 +1,86 @@
+"""Airs at the seam between transmitter and receiver: one that remembers what passes, and one that plays it back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phy.config import LinkConfig
+from phy.link import Link
+from testbench.errors import TestbenchError
+from testbench.scenario import Scenario
+
+Complexes = NDArray[np.complex64]
+
+
+class Air(Protocol):
+    """What carries bursts [K, N] of a round to samples [M, N]."""
+
+    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
+        """Received samples of one slot."""
+        ...
+
+
+class RememberingAir:
+    """An air of which the last slot is kept."""
+
+    def __init__(self, inner: Air) -> None:
+        self._inner = inner
+        self._passed: tuple[Complexes, Complexes] | None = None
+
+    def take(self) -> tuple[Complexes, Complexes] | None:
+        """The last slot's bursts [K, N] and samples [M, N], once; None where nothing passed since."""
+        passed, self._passed = self._passed, None
+        return passed
+
+    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
+        """What the air behind it returns."""
+        samples = self._inner.transmit(bursts, round_index, sounded, reference_sample)
+        self._passed = (bursts, samples)
+        return samples
+
+
+class PlaybackAir:
+    """Recorded samples [M, N] of each round, whatever is sent: an air that cannot react."""
+
+    def __init__(self, slots: Mapping[int, Complexes]) -> None:
+        self._slots = slots
+
+    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
+        """The recorded slot; raises :class:`testbench.errors.TestbenchError` for a round that was not recorded."""
+        del bursts, sounded, reference_sample
+        if round_index not in self._slots:
+            raise TestbenchError(f"round {round_index} is not in the capture; replay the rounds that were recorded")
+        return self._slots[round_index]
+
+
+def waveform_link(config: LinkConfig, seed: int, wrap: Callable[[Any], Air]) -> Link:
+    """A link whose air is ``wrap`` of the one that it was configured with; everything else is the link's own code.
+
+    Raises :class:`testbench.errors.TestbenchError` for a link without waveforms.
+    """
+    if config.fidelity != "waveform":
+        raise TestbenchError(
+            'captures hold waveforms, and this link has fidelity "symbol"; set link.fidelity to waveform (on the command line: '
+            "--set link.fidelity=waveform)"
+        )
+    link = Link(config, seed)
+    # The air is a link's only way out of the process: nothing else has to be exchanged.
+    carrier: Any = link._carrier
+    carrier._air = wrap(carrier._air)
+    return link
+
+
+def refuse_private(scenario: Scenario) -> None:
+    """Raise :class:`testbench.errors.TestbenchError` where a run would set the link, or stop, by its privacy plan."""
+    if scenario.privacy.on:
+        raise TestbenchError(
+            "captures hold what everybody sent, which a privacy claim keeps from the server; leave privacy.epsilon out"
+        )
+
+
+def slot_layout(link: Link, devices: int, scalars: int) -> Any:
+    """The :class:`phy.burst.layout.BurstLayout` with which a waveform link sends."""
+    carrier: Any = link._carrier
+    return carrier.layout(devices, scalars)

@@ -1,0 +1,197 @@
+"""A capture as the testbench uses it: the link that it went through, the slots of every round, and the recorded truth."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from bridge.captures.errors import CaptureError
+from bridge.captures.recording import COLLECTION, Annotation, Recording, open_collection, open_recording
+from phy.config import LinkConfig
+from testbench.errors import TestbenchError
+
+Complexes = NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was recorded beside the samples: payloads [B, K, n], present [B, K], estimates [B, n] (NaN where lost), lost [B]."""
+
+    payloads: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    estimates: NDArray[np.float64]
+    lost: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Received slots [B, M, N] of ``rounds`` [B], and, where they were recorded, bursts [B, K, N] and the truth."""
+
+    path: Path
+    config: LinkConfig
+    seed: int
+    rounds: NDArray[np.int64]
+    devices: int
+    scalars: int
+    slots: Complexes
+    bursts: Complexes | None
+    truth: Truth | None
+
+    def mean_payloads(self) -> NDArray[np.float64]:
+        """Mean over the devices present of every scalar. [B, n]; NaN where nobody was, or nothing is known."""
+        if self.truth is None:
+            return np.full((len(self.rounds), self.scalars), np.nan)
+        weights = self.truth.present[:, :, None]
+        with np.errstate(invalid="ignore"):
+            return np.asarray((self.truth.payloads * weights).sum(axis=1) / weights.sum(axis=1))
+
+
+def find_capture(path: Path) -> Path:
+    """The file of a capture given as a folder, a collection or a recording."""
+    if path.is_dir():
+        found = sorted(path.glob(f"*{COLLECTION}"))
+        if len(found) != 1:
+            raise TestbenchError(f"{path} holds {len(found)} collections; give one {COLLECTION} file")
+        return found[0]
+    return path
+
+
+def load_capture(path: Path, allow_parts: Iterable[str] = ()) -> Capture:
+    """Read a capture that ``capture record`` wrote: a collection, its folder, or the recording of a single antenna.
+
+    Raises :class:`bridge.captures.errors.CaptureError` where files are damaged, and :class:`testbench.errors.TestbenchError`
+    where it lacks what a replay needs, or names a class (``module:Class``) that is not in ``allow_parts``.
+    """
+    path = find_capture(path)
+    if path.name.endswith(COLLECTION):
+        _, recordings = open_collection(path)
+    else:
+        recordings = (open_recording(path),)
+    streams = {kind: [r for r in recordings if r.own("stream") == kind] for kind in ("device", "antenna")}
+    heard, sent = (sorted(streams[kind], key=lambda r: int(r.own("index", 0))) for kind in ("antenna", "device"))
+    if not heard:
+        what = "what a device sent, not what was received" if sent else f"no capture of ours; for other recordings {_STATE}"
+        raise TestbenchError(f"{path} is {what}")
+    first = heard[0]
+    antennas, devices, scalars = (_whole(first, name) for name in ("antennas", "devices", "scalars"))
+    if len(heard) != antennas:
+        raise TestbenchError(f"{path} is one of {antennas} antennas; give the {COLLECTION} file, which names all of them")
+    config = _config(first, allow_parts)
+    for recording in recordings:
+        recording.at_rate(config.burst.sample_rate_hz)
+    count = _whole(first, "slot_samples")
+    rounds = np.array([_round(note, path) for note in first.annotations], np.int64)
+    if not len(rounds) or len(set(rounds.tolist())) != len(rounds):
+        raise CaptureError(f"{path} has no annotation per slot that names its round, or names one twice")
+    return Capture(
+        path,
+        config,
+        _whole(first, "seed"),
+        rounds,
+        devices,
+        scalars,
+        np.stack([_slots(r, count, rounds) for r in heard], axis=1),
+        np.stack([_slots(r, count, rounds) for r in sent], axis=1) if len(sent) == devices else None,
+        _truth(first, devices, scalars),
+    )
+
+
+_STATE = "state --scenario, --devices, --format and --sample-rate"
+
+
+def cut_capture(
+    recording: Recording, config: LinkConfig, seed: int, slot_samples: int, devices: int, first_round: int, start_sample: int
+) -> Capture:
+    """Slots by count from any recording, one after the other from ``start_sample``: no truth is known.
+
+    The recording's channels are the antennas. Raises :class:`testbench.errors.TestbenchError` where it is too short, and
+    :class:`bridge.captures.errors.CaptureError` where its sample rate is another.
+    """
+    recording.at_rate(config.burst.sample_rate_hz)
+    antennas, length = recording.samples.shape
+    if antennas != config.receive_antennas:
+        raise TestbenchError(
+            f"{recording.path} has {antennas} channels and the link {config.receive_antennas} receive antennas"
+        )
+    slots = (length - start_sample) // slot_samples
+    if start_sample < 0 or slots < 1:
+        raise TestbenchError(
+            f"{recording.path} holds {length} samples, less than one slot of {slot_samples} from sample {start_sample}"
+        )
+    cut = recording.samples[:, start_sample : start_sample + slots * slot_samples]
+    return Capture(
+        recording.path,
+        config,
+        seed,
+        np.arange(first_round, first_round + slots, dtype=np.int64),
+        devices,
+        1,
+        np.ascontiguousarray(cut.reshape(antennas, slots, slot_samples).transpose(1, 0, 2)),
+        None,
+        None,
+    )
+
+
+def _config(recording: Recording, allow_parts: Iterable[str]) -> LinkConfig:
+    data = recording.own("link")
+    unknown = sorted(set(_classes(data)) - set(allow_parts))
+    if unknown:
+        raise TestbenchError(
+            f"{recording.path} asks for the class {unknown[0][:80]!r}, which would run its code; allow it with --allow-part"
+        )
+    try:
+        return LinkConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CaptureError(f"{recording.path} holds no valid link configuration: {place} {first['msg']}") from error
+
+
+def _classes(value: Any) -> list[str]:
+    """Every ``module:Class`` among the values and keys of plain data."""
+    if isinstance(value, dict):
+        return [name for key, inner in value.items() for name in (*_classes(key), *_classes(inner))]
+    if isinstance(value, list):
+        return [name for inner in value for name in _classes(inner)]
+    return [value] if isinstance(value, str) and ":" in value else []
+
+
+def _slots(recording: Recording, count: int, rounds: NDArray[np.int64]) -> Complexes:
+    """Slots [B, N] of one recording, in the order of ``rounds``."""
+    places = {_round(note, recording.path): note for note in recording.annotations if note.count == count}
+    if set(rounds.tolist()) - places.keys():
+        raise CaptureError(f"{recording.path} lacks slots of {count} samples that other recordings of the capture have")
+    return np.stack([recording.samples[0, places[r].start : places[r].start + count] for r in rounds.tolist()])
+
+
+def _truth(recording: Recording, devices: int, scalars: int) -> Truth:
+    payloads, present, estimates, lost = [], [], [], []
+    try:
+        for note in recording.annotations:
+            payloads.append(np.asarray(note.own("payloads"), np.float64).reshape(devices, scalars))
+            who = note.own("present")
+            present.append(np.ones(devices, np.bool_) if who is None else np.asarray(who, np.bool_).reshape(devices))
+            lost.append(bool(note.own("lost")))
+            answer = note.own("estimate")
+            estimates.append(np.full(scalars, np.nan) if answer is None else np.asarray(answer, np.float64).reshape(scalars))
+    except (TypeError, ValueError) as error:
+        raise CaptureError(f"{recording.path} has a slot whose payloads or estimate are malformed: {error}") from error
+    return Truth(np.stack(payloads), np.stack(present), np.stack(estimates), np.asarray(lost))
+
+
+def _round(note: Annotation, path: Path) -> int:
+    value = note.own("round")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise CaptureError(f"{path} has an annotation without a pairzero:round")
+    return value
+
+
+def _whole(recording: Recording, name: str) -> int:
+    value = recording.own(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < (0 if name == "seed" else 1):
+        raise CaptureError(f"{recording.path} lacks a whole pairzero:{name}; it is no capture of ours, or was cut")
+    return value

@@ -1,0 +1,214 @@
+"""The commands ``pairzero capture ...``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from testbench.captures.capture import Capture
+
+app = typer.Typer(help="Captures: record the air as SigMF, replay it, add it to a run, measure channels.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="A SigMF collection or recording, a capture's folder, or a raw recording.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]
+Format = Annotated[str | None, typer.Option("--format", help="Raw recordings: cf32, sc16, cs8, cu8, wav, ...")]
+Rate = Annotated[float | None, typer.Option("--sample-rate", help="Raw recordings: sample rate in Hz.")]
+Scale = Annotated[float, typer.Option("--scale", help="Raw recordings: factor on the samples; integers are at full scale 1.")]
+Source = Annotated[str | None, typer.Option("--scenario", help="Recordings made by others: the scenario of the link.")]
+Devices = Annotated[int | None, typer.Option("--devices", min=1, help="With --scenario: devices K; default: the scenario's.")]
+FirstRound = Annotated[int, typer.Option("--first-round", min=0, help="With --scenario: round of the first slot.")]
+Start = Annotated[int, typer.Option("--start", min=0, help="With --scenario: sample at which the first slot begins.")]
+Allow = Annotated[list[str] | None, typer.Option("--allow-part", help="A class module:Class that the capture may name.")]
+
+
+@app.command()
+def record(
+    scenario: Annotated[str, typer.Argument(help="A scenario, or a run folder, of fidelity waveform.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the recordings.")],
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds to record, from the first.")] = 10,
+    sets: Sets = None,
+) -> None:
+    """Record what devices send and antennas receive, one SigMF recording each, with an annotation per slot."""
+    from testbench.captures.recorder import record as run
+    from testbench.progress import ProgressWatcher
+    from testbench.run_folder import RunFolder
+    from testbench.scenario import load
+
+    console = Console()
+    given = Path(scenario)
+    same_run = RunFolder(given) if given.is_dir() and not sets else None
+    path = run(load(scenario, sets), rounds, out, ProgressWatcher(console), same_run)
+    size = sum(file.stat().st_size for file in out.iterdir())
+    _say(console, f"{path}: {size / 1e6:.2f} MB; check with: pairzero capture replay {path}")
+
+
+@app.command()
+def info(file: File, fmt: Format = None, rate: Rate = None, scale: Scale = 1.0) -> None:
+    """Say what a capture holds, and check every hash."""
+    from testbench.captures.show import describe
+
+    console = Console()
+    for line in describe(file, fmt, rate, scale):
+        _say(console, line)
+
+
+@app.command()
+def replay(
+    file: File,
+    fmt: Format = None,
+    rate: Rate = None,
+    scale: Scale = 1.0,
+    scenario: Source = None,
+    sets: Sets = None,
+    devices: Devices = None,
+    first_round: FirstRound = 0,
+    start: Start = 0,
+    allow: Allow = None,
+    show: Annotated[int, typer.Option("--show", min=0, help="Rounds to print.")] = 20,
+) -> None:
+    """Feed a capture through the receiver and the scheme's decision. Open loop: it answers what was sent then."""
+    from testbench.captures.playback import Playback
+    from testbench.captures.show import show_replay
+
+    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, allow)
+    show_replay(Console(), capture, Playback(capture).replay(), show)
+
+
+@app.command()
+def overlay(
+    scenario: Annotated[str, typer.Argument(help="A scenario of fidelity waveform over the emulated air.")],
+    file: Annotated[Path, typer.Argument(help="The recording to add: SigMF, or raw with --format and --sample-rate.")],
+    level: Annotated[float, typer.Option("--level-db", help="Mean power of the recording over the reference, in dB.")],
+    reference: Annotated[str, typer.Option("--relative-to", help="n0 or received.")] = "n0",
+    position: Annotated[str, typer.Option("--position", help="random or sequential.")] = "random",
+    antennas: Annotated[str, typer.Option("--antennas", help="same or independent.")] = "independent",
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; default: the scenario's.")] = None,
+    fmt: Format = None,
+    rate: Rate = None,
+    sets: Sets = None,
+) -> None:
+    """Fine-tune with a recording added as interference or noise, beside the same rounds without it."""
+    from pydantic import ValidationError
+
+    from bridge.captures.overlay import OverlayConfig
+    from testbench.captures.overlaying import run_overlaid
+    from testbench.captures.show import show_comparison
+    from testbench.errors import TestbenchError
+    from testbench.progress import ProgressWatcher
+    from testbench.scenario import load
+
+    chosen = {"file": file, "level_db": level, "relative_to": reference, "position": position, "antennas": antennas}
+    try:
+        settings = OverlayConfig.model_validate({**chosen, "format": fmt, "sample_rate_hz": rate})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise TestbenchError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}, got {first['input']!r}") from None
+    console = Console()
+    show_comparison(console, run_overlaid(load(scenario, sets), settings, rounds, ProgressWatcher(console)), settings)
+
+
+@app.command()
+def sound(
+    file: File,
+    out: Annotated[Path, typer.Option("--out", help="The HDF5 file to write.")],
+    taps: Annotated[int, typer.Option("--taps", min=1, max=256, help="Taps, a sample apart; 1: a flat channel.")] = 8,
+    unit_gain: Annotated[bool, typer.Option("--unit-gain", help="Scale to a mean gain of 1 and note the factor.")] = False,
+    fmt: Format = None,
+    rate: Rate = None,
+    scale: Scale = 1.0,
+    scenario: Source = None,
+    sets: Sets = None,
+    devices: Devices = None,
+    first_round: FirstRound = 0,
+    start: Start = 0,
+    allow: Allow = None,
+) -> None:
+    """Estimate taps, timing, carrier offset, gain and noise of every device and slot, and keep them as HDF5."""
+    from testbench.captures.estimating import sound as estimate
+    from testbench.captures.show import show_sounding
+
+    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, allow)
+    measured = estimate(capture, taps)
+    measured = measured.scaled_to_unit_gain() if unit_gain else measured
+    show_sounding(Console(), measured, measured.save(out))
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[str, typer.Argument(help="deepmimo or colosseum.")],
+    file: Annotated[Path, typer.Argument(help="DeepMIMO: .npz or scenario folder; Colosseum: .mat.")],
+    out: Annotated[Path, typer.Option("--out", help="The HDF5 file to write.")],
+    rate: Annotated[float, typer.Option("--sample-rate", min=1e-9, help="Sample rate in Hz to note in the file.")],
+    nodes: Annotated[list[int] | None, typer.Option("--node", help="A user (DeepMIMO) or node (Colosseum) as device.")] = None,
+    receiver: Annotated[int, typer.Option("--receiver", min=0, help="Colosseum: the node that receives.")] = 0,
+    step: Annotated[float, typer.Option("--step-s", help="Colosseum: distance of two instants.")] = 1e-3,
+) -> None:
+    """Turn channels of DeepMIMO or Colosseum into a sounding that a run can play."""
+    from bridge.captures.importers import import_colosseum, import_deepmimo
+    from testbench.captures.show import show_sounding
+    from testbench.errors import TestbenchError
+
+    if kind == "deepmimo":
+        imported = import_deepmimo(file, rate, nodes)
+    elif kind == "colosseum":
+        imported = import_colosseum(file, receiver, nodes or [], rate, step)
+    else:
+        raise TestbenchError(f"channels are imported from deepmimo or colosseum, not {kind!r}")
+    show_sounding(Console(), imported, imported.save(out))
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="A sounding (HDF5).")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for config.json and cirs.bin.")],
+    device: Annotated[int, typer.Option("--device", min=0)] = 0,
+    antenna: Annotated[int, typer.Option("--antenna", min=0)] = 0,
+    rate: Annotated[
+        float | None, typer.Option("--sample-rate", min=1e-9, help="The emulator's, in Hz; default: the file's.")
+    ] = None,
+) -> None:
+    """Write one device's channel for the channel emulator of the Sionna Research Kit."""
+    from bridge.captures.sionna_rk import export_sionna_rk
+    from bridge.captures.sounding import Sounding
+
+    folder = export_sionna_rk(Sounding.load(file), out, device=device, antenna=antenna, sample_rate_hz=rate)
+    _say(Console(), f"{folder}: config.json and cirs.bin")
+
+
+def _capture(
+    file: Path, fmt: str | None, rate: float | None, scale: float, source: str | None, sets: list[str] | None,
+    devices: int | None, first_round: int, start: int, allow: list[str] | None,
+) -> "Capture":  # fmt: skip
+    """The capture that a command's options describe."""
+    from bridge.captures.raw import read_raw
+    from bridge.captures.recording import open_recording
+    from testbench.captures.airs import slot_layout, waveform_link
+    from testbench.captures.capture import cut_capture, find_capture, load_capture
+    from testbench.errors import TestbenchError
+    from testbench.scenario import load
+
+    if source is None:
+        if fmt is not None or rate is not None:
+            raise TestbenchError(f"{file} does not say how its slots were sent; add --scenario, the scenario of the link")
+        if sets or devices is not None or first_round or start:
+            raise TestbenchError("--set, --devices, --first-round and --start describe a recording of others; add --scenario")
+        if ".sigmf" not in find_capture(file).name and file.exists():
+            raise TestbenchError(f"{file} does not say what it holds; state --format, --sample-rate and --scenario")
+        return load_capture(file, allow or [])
+    loaded = load(source, sets)
+    path = find_capture(file)
+    recording = (
+        open_recording(path)
+        if fmt is None and rate is None and ".sigmf" in path.name
+        else read_raw(path, fmt, rate, scale=scale)
+    )
+    count = loaded.federation.devices if devices is None else devices
+    link = waveform_link(loaded.link, loaded.seed, lambda inner: inner)
+    samples = slot_layout(link, count, 1).slot_samples
+    return cut_capture(recording, loaded.link, loaded.seed, samples, count, first_round, start)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,146 @@
+"""What the capture commands print."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from bridge.captures.overlay import OverlayConfig
+from bridge.captures.raw import read_raw
+from bridge.captures.recording import COLLECTION, Recording, open_collection, open_recording
+from bridge.captures.sounding import Sounding
+from phy.link import LinkResult
+from testbench.captures.capture import Capture, find_capture
+from testbench.captures.overlaying import Comparison
+from testbench.captures.playback import exact
+from testbench.errors import TestbenchError
+
+Floats = NDArray[np.float64]
+
+OPEN_LOOP = (
+    "open loop: these samples answer what was sent when they were recorded, and cannot react; no model is trained on them"
+)
+
+
+def describe(file: Path, fmt: str | None, rate: float | None, scale: float) -> Iterator[str]:
+    """Lines on a capture; reading it checks every hash."""
+    path = find_capture(file)
+    if fmt is not None or rate is not None or ".sigmf" not in path.name:
+        recordings: tuple[Recording, ...] = (read_raw(path, fmt, rate, scale=scale),)
+    elif path.name.endswith(COLLECTION):
+        _, recordings = open_collection(path)
+    else:
+        recordings = (open_recording(path),)
+    first = recordings[0]
+    yield f"{path}: {len(recordings)} recording{'s' if len(recordings) > 1 else ''}"
+    link = first.own("link")
+    if isinstance(link, dict):
+        yield (
+            f"link      scheme {link.get('scheme')}, {first.own('devices')} devices, {first.own('antennas')} antennas, "
+            f"snr_max_db {link.get('snr_max_db')}, seed {first.own('seed')}, slots of {first.own('slot_samples')} samples"
+        )
+        rounds = [note.own("round") for note in first.annotations]
+        if rounds:
+            yield f"rounds    {len(rounds)}, from {min(rounds)} to {max(rounds)}"
+    for recording in recordings:
+        channels, count = recording.samples.shape
+        power = float(np.square(np.abs(recording.samples.astype(np.complex128))).mean()) if count else 0.0
+        level = f"{10 * np.log10(power):.1f} dB" if power > 0 else "silent"
+        many = f" x {channels} channels" if channels > 1 else ""
+        hashed = "sha512 matches" if recording.verified else "no sha512 stated"
+        frequency = "" if recording.frequency_hz is None else f", {recording.frequency_hz / 1e6:g} MHz"
+        yield (
+            f"{recording.path.name:24} {recording.format}, {count} samples{many} at {recording.sample_rate_hz:g} Hz{frequency}"
+            f", mean power {level}, {len(recording.annotations)} annotations, {hashed}"
+        )
+
+
+def show_replay(console: Console, capture: Capture, result: LinkResult, show: int) -> None:
+    """Estimates beside the recorded ones; raises :class:`TestbenchError` where a recorded estimate was not met exactly."""
+    table = Table(box=None, pad_edge=False)
+    names = ("round", "estimate") if capture.truth is None else ("round", "estimate", "recorded", "mean payload")
+    for name in names:
+        table.add_column(name, justify="right")
+    means = capture.mean_payloads()
+    for i in range(min(show, len(capture.rounds))):
+        cells = [str(capture.rounds[i]), _cell(result.estimates[i, 0])]
+        if capture.truth is not None:
+            cells += [_cell(capture.truth.estimates[i, 0]), _cell(means[i, 0])]
+        table.add_row(*cells)
+    if show:
+        console.print(table)
+    _say(console, OPEN_LOOP)
+    _say(console, f"{len(capture.rounds)} rounds, {int(result.lost.sum())} lost")
+    if capture.truth is None:
+        _say(console, "the recording does not say what was sent: there is nothing to compare with")
+        return
+    same = exact(capture, result)
+    if not same.all():
+        raise TestbenchError(
+            f"{int((~same).sum())} of {len(same)} rounds differ from what was recorded, the first is round "
+            f"{capture.rounds[np.flatnonzero(~same)[0]]}: another machine, another version, or altered metadata"
+        )
+    _say(console, "all estimates have the bits of those recorded")
+
+
+def show_comparison(console: Console, comparison: Comparison, settings: OverlayConfig) -> None:
+    """Errors with the overlay and without."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "NMSE", "lost rounds"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, estimates in (("without", comparison.bare), ("with the overlay", comparison.estimates)):
+        table.add_row(name, f"{comparison.nmse_db(estimates):.1f} dB", f"{int(np.isnan(estimates).sum())} of {len(estimates)}")
+    reference = "the receiver noise N0" if settings.relative_to == "n0" else "the received power of each slot"
+    _say(console, f"{settings.file}: mean power {settings.level_db:+g} dB over {reference}")
+    console.print(table)
+    _say(
+        console,
+        f"held-out accuracy {100 * comparison.accuracy_before:.1f} % before and {100 * comparison.accuracy_after:.1f} % after "
+        f"{len(comparison.estimates)} rounds with the overlay (one run, one seed)",
+    )
+
+
+def show_sounding(console: Console, sounding: Sounding, path: Path) -> None:
+    """One line per device, and how to play the file."""
+    instants, antennas, devices, taps = sounding.coefficients.shape
+    _say(
+        console,
+        f"{path}: {instants} instants, {antennas} antennas, {devices} devices, {taps} taps at {sounding.sample_rate_hz:g} Hz",
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("device", "heard", "gain dB", "first tap us", "carrier Hz", "noise dB"):
+        table.add_column(name, justify="right")
+    for k in range(devices):
+        heard = np.ones(instants, np.bool_) if sounding.found is None else sounding.found[:, k]
+        energy = np.power(10.0, sounding.gain_db[heard, k] / 10.0)
+        noise = None if sounding.noise_variance is None else sounding.noise_variance[heard, k]
+        table.add_row(
+            str(k),
+            f"{int(heard.sum())}/{instants}",
+            _cell(10.0 * np.log10(energy.mean()) if energy.size and energy.mean() > 0 else np.nan, 1),
+            _median(sounding.timing_s, heard, k, 1e6, 3),
+            _median(sounding.frequency_offset_hz, heard, k, 1.0, 1),
+            _cell(10.0 * np.log10(noise.mean()) if noise is not None and noise.size and noise.mean() > 0 else np.nan, 1),
+        )
+    console.print(table)
+    _say(
+        console,
+        'play it: Room = bridge.captures.measured.measured(FILE) in a module of yours, and channel.model = "module:Room"',
+    )
+
+
+def _median(values: Floats | None, heard: NDArray[np.bool_], device: int, factor: float, digits: int) -> str:
+    if values is None or not heard.any() or np.isnan(values[heard, device]).all():
+        return "-"
+    return f"{factor * float(np.nanmedian(values[heard, device])):.{digits}f}"
+
+
+def _cell(value: float, digits: int = 6) -> str:
+    return "-" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,238 @@
+"""The loudest plan that keeps the budget: a schedule, asked with the budget at which the whole run just spends its epsilon."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.privacy import gdp
+from learning.privacy.accountants import AccountantLike
+from learning.privacy.accountants.gdp import clt_mu
+from learning.privacy.errors import PrivacyError
+from learning.privacy.power_problem import Plan, PowerProblem, real_noise_variance
+from learning.privacy.release import Release
+from learning.privacy.schedules import plan as plan_schedule
+from testbench.privacy.charging import Charging
+from testbench.privacy.settings import PrivacyConfig
+from testbench.privacy.sounding import Sounding
+from testbench.scenario import Scenario
+
+__all__ = ["ANNOUNCED", "fit"]
+
+Floats = NDArray[np.float64]
+Fitted = tuple[PowerProblem, Plan, Floats, float]
+
+#: Plans leave this share of the budget's sum of mu^2, so that a run's float32 arithmetic and bounds stay below it.
+_MARGIN = 1e-5
+#: Every round is announced this much dearer than planned, for the rounding of those who compute it again.
+ANNOUNCED = 1.0 + 2e-6
+_CLOSE = 5e-3  # a sampled plan spends all but this share of its epsilon, where power allows
+_LIMITLESS = 1e12  # a budget that limits nothing
+_STEPS = 40
+_LEVELS = 200  # of artificial noise that are compared
+
+
+def fit(scenario: Scenario, charging: Charging, sounding: Sounding, accountant: AccountantLike) -> Fitted:
+    """(problem, its plan, amplitudes [T], artificial noise) that spend no more than the budget, as the run counts it.
+
+    :raises PrivacyError: the schedule has no answer, or not even a whisper fits the budget
+    """
+    settings = scenario.privacy
+    assert settings.epsilon is not None
+    epsilon, delta = settings.epsilon, settings.delta
+    margin = settings.gain_margin if charging.csi == "realised" else None
+
+    def make(budget: float) -> Fitted:
+        return _make(scenario, charging, sounding, budget, margin or 1.0)
+
+    def release(fitted: Fitted) -> Release:
+        found = charging.release(fitted[2], fitted[3], as_printed=settings.as_printed)
+        # With a margin the plan reckons with that gain in every round, and the run is charged what comes.
+        return found if margin is None else _at_gain(found, charging, fitted, margin, settings.as_printed)
+
+    free = Release(np.array([1.0]), csi=charging.csi, extra_delta=charging.extra_delta)
+    allowed = _allowed(accountant, free, epsilon, delta)
+    start = make(allowed * (1.0 - _MARGIN))
+    if settings.schedule == "full_power" and settings.noise_source != "artificial":
+        return start  # says what it spends, whatever the budget
+    if not release(start).sampled:
+        return _by_square(make, release, allowed, start)
+    return _by_epsilon(make, release, accountant, settings)
+
+
+def _make(scenario: Scenario, charging: Charging, sounding: Sounding, budget: float, margin: float) -> Fitted:
+    settings, rounds = scenario.privacy, scenario.federation.rounds
+    ratio = charging.ratio * (charging.g_max if charging.csi == "tail" else margin)
+    if settings.noise_source == "artificial":
+        audible = sounding.caps > 0
+        # A device's own noise arrives as loudly as its signal, so that gains play no part.
+        noise = charging.ratio * math.sqrt(float((1.0 / charging.credit[audible]).sum()) / budget)
+        caps = sounding.caps / math.sqrt(1.0 + noise**2)
+        problem = _problem(scenario, charging.server_n0, charging.ratio, budget, caps)
+        spent = float(np.square(charging.mu(caps, noise)).sum())
+        return problem, Plan("full_power", caps, spent, budget, audible), caps, noise
+    problem = _problem(scenario, charging.n0, ratio, budget, sounding.caps)
+    plan = plan_schedule(settings.schedule, problem, _schedule_settings(scenario))
+    if plan.amplitudes is None or len(plan.amplitudes) != rounds:
+        raise PrivacyError(f'schedule "{settings.schedule}" gives no amplitude for every round; choose another')
+    if settings.noise_source == "receiver":
+        return problem, plan, plan.amplitudes, 0.0
+    amplitudes, noise = _both(problem, plan, charging, sounding, ratio)
+    return problem, plan, amplitudes, noise
+
+
+def _problem(scenario: Scenario, n0: float, ratio: float, budget: float, caps: Floats) -> PowerProblem:
+    settings = scenario.privacy
+    return PowerProblem(
+        rounds=scenario.federation.rounds,
+        devices=scenario.federation.devices,
+        noise_variance=real_noise_variance(n0, settings.as_printed),
+        budget=budget,
+        sensitivity_ratio=ratio,
+        contraction=settings.contraction,
+        caps=caps,
+        as_printed=settings.as_printed,
+    )
+
+
+def _schedule_settings(scenario: Scenario) -> dict[str, object]:
+    """The schedule's own settings; the objective follows the scheme unless it is set."""
+    chosen: dict[str, object] = dict(scenario.privacy.schedule_settings)
+    if scenario.privacy.schedule in ("reversed", "online"):
+        chosen.setdefault("objective", "sign" if scenario.link.scheme == "sign" else "analog")
+    return chosen
+
+
+def _both(problem: PowerProblem, plan: Plan, charging: Charging, sounding: Sounding, ratio: float) -> tuple[Floats, float]:
+    """Amplitudes and one level of artificial noise at which mu_t is the plan's and the estimates' weighted noise is least.
+
+    mu^2 = r^2 a^2 / (v + n s^2 a^2) gives a^2 = v / (r^2 / mu^2 - n s^2), v the adversary's noise: more noise of their own lets
+    devices speak up. Where that exceeds the power, a^2 (1 + s^2) = cap^2 and the round costs less than planned.
+    """
+    mu_squared = problem.mu_squared(plan.table)
+    audible = mu_squared > 0
+    needed = np.divide(ratio**2, mu_squared, out=np.ones_like(mu_squared), where=audible)
+    weights = np.square(problem.root_weights())[audible]
+    credit = charging.credit
+
+    def at(noise: float) -> Floats:
+        left = needed - credit * noise**2
+        limit = np.square(sounding.caps) / (1.0 + noise**2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            square = np.where(left > 0, problem.noise_variance / left, np.inf)
+        return np.sqrt(np.where(audible, np.minimum(square, limit), 0.0))
+
+    def cost(noise: float) -> float:
+        variance = charging.noise_variance(at(noise)[audible], noise, sounding.active[audible])
+        return float((weights * variance).sum())
+
+    if not audible.any():
+        return plan.table, 0.0
+    most = math.sqrt(float((needed[audible] / credit[audible]).max()))
+    least = math.sqrt(float((needed[audible] / credit[audible]).min()))
+    levels = [0.0, *np.geomspace(1e-3 * least, most, _LEVELS).tolist()]
+    best = min(levels, key=cost)
+    if cost(best) > (1.0 - 1e-6) * cost(0.0):  # where the adversary receives no better than the server it cannot help
+        best = 0.0
+    return at(best), best
+
+
+def _allowed(accountant: AccountantLike, shape: Release, epsilon: float, delta: float) -> float:
+    """Largest sum of mu^2 that ``accountant`` admits without sampling, from below.
+
+    :raises PrivacyError: none
+    """
+
+    def spent(square: float) -> float:
+        return accountant.epsilon(Release(np.array([math.sqrt(square)]), extra_delta=shape.extra_delta), delta)
+
+    low, high = 1e-12, 1.0
+    if spent(low) > epsilon:
+        raise PrivacyError(f"no schedule meets epsilon = {epsilon:g} at delta = {delta:g}; raise either of them")
+    while spent(high) <= epsilon:
+        low, high = high, 2.0 * high
+    while high > low * (1.0 + 1e-12):
+        middle = math.sqrt(low) * math.sqrt(high)
+        low, high = (middle, high) if spent(middle) <= epsilon else (low, middle)
+        if middle in (low, high) and high <= low * (1.0 + 4e-12):
+            break
+    return low
+
+
+def _by_square(make: Callable[[float], Fitted], release: Callable[[Fitted], Release], allowed: float, start: Fitted) -> Fitted:
+    """Scale the schedule's budget until the charged sum of mu^2 is just below what is allowed."""
+    target = allowed * (1.0 - _MARGIN)
+    aim = target * (1.0 - _MARGIN / 2)
+    budget, fitted = target, start
+    best: Fitted | None = None
+    for _ in range(_STEPS):
+        spent = float(np.square(release(fitted).mu).sum())
+        if spent <= target:
+            best = fitted
+            if spent >= target * (1.0 - _MARGIN) or spent == 0.0:
+                break
+        budget *= aim / spent
+        before, fitted = fitted, make(budget)
+        if best is before and np.array_equal(before[2], fitted[2]):  # at its power limit: no budget makes it louder
+            break
+    if best is None:
+        raise PrivacyError("no plan was found that keeps the budget; choose another privacy.schedule")
+    return best
+
+
+def _by_epsilon(
+    make: Callable[[float], Fitted], release: Callable[[Fitted], Release], accountant: AccountantLike, settings: PrivacyConfig
+) -> Fitted:
+    """The schedule's budget whose sampled release is close below epsilon by the accountant itself.
+
+    The accountant takes seconds, so a central-limit estimate says where to look.
+    """
+    assert settings.epsilon is not None
+    epsilon, delta = settings.epsilon, settings.delta
+
+    def excess(found: float) -> float:
+        return math.log(max(found, 1e-300) / epsilon)
+
+    def guess(log_budget: float) -> float:
+        return excess(gdp.epsilon(clt_mu(release(make(math.exp(log_budget)))), delta))
+
+    def exact(fitted: Fitted) -> float:
+        return excess(accountant.epsilon(release(fitted).scaled(ANNOUNCED), delta))
+
+    def largest(level: float) -> float:
+        """Largest log budget whose estimate is at most ``level``."""
+        low, high = math.log(gdp.mu(epsilon, delta) ** 2) - 10.0, math.log(_LIMITLESS)
+        if guess(high) <= level:
+            return high
+        while high - low > 1e-4:
+            middle = (low + high) / 2
+            low, high = (middle, high) if guess(middle) <= level else (low, middle)
+        return low
+
+    level, found = 0.0, None
+    last: tuple[float, float] | None = None
+    for _ in range(_STEPS):
+        at = largest(level)
+        fitted = make(math.exp(at))
+        value = exact(fitted)
+        if value <= 0:
+            found = fitted
+            if value > -_CLOSE or at >= math.log(_LIMITLESS):
+                break
+        # A secant, that aims at the middle of what is close enough; first as if the estimate's error were the same nearby.
+        slope = 1.0 if last is None or level == last[0] else (value - last[1]) / (level - last[0])
+        last = level, value
+        level -= (value + _CLOSE / 2) / min(max(slope, 0.1), 5.0)
+    if found is None:
+        raise PrivacyError("no plan was found that keeps the budget; choose another privacy.schedule")
+    return found
+
+
+def _at_gain(found: Release, charging: Charging, fitted: Fitted, margin: float, as_printed: bool) -> Release:
+    _, _, amplitudes, noise = fitted
+    mu = np.array(
+        [charging.bound(a, margin, t, noise, as_printed=as_printed) for t, a in enumerate(amplitudes.tolist())], np.float64
+    )
+    return replace(found, mu=mu)

@@ -1,0 +1,76 @@
+"""What a run says of its privacy in ``summary.json``; every key exists in every run, null where no privacy is claimed."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from learning.journal import Journal
+from learning.privacy.accountants import find as find_accountant
+from learning.privacy.guard import EPSILON
+from learning.privacy.release import Release
+from testbench.privacy.design import Design
+from testbench.privacy.wording import adversary
+from testbench.scenario import Scenario
+
+__all__ = ["privacy_keys"]
+
+KEYS = (
+    "epsilon_budget",
+    "epsilon_spent",
+    "epsilon_gdp",
+    "epsilon_planned",
+    "delta",
+    "accounting",
+    "sensitivity",
+    "sampling_rate",
+    "adversary",
+    "schedule",
+    "artificial_noise",
+    "estimate_std_median",
+    "privacy_stopped_at_round",
+    "privacy_statement",
+)
+
+
+def privacy_keys(scenario: Scenario, design: Design | None, journal: Journal, stopped: int | None) -> dict[str, Any]:
+    """The flat keys of a finished run.
+
+    :param stopped: the round before which the filter stopped the run
+    """
+    if design is None:
+        return dict.fromkeys(KEYS)
+    settings, spent, true = design.settings, 0.0, []
+    for row in journal.rows():
+        spent = row.diagnostics.get(EPSILON) or spent
+        known = {name: value for name, value in row.diagnostics.items() if value is not None}
+        true.append(design.charging.realised(known, design.artificial_noise) if "loudest_gain" in known else 0.0)
+    audible = design.estimate_std[np.isfinite(design.estimate_std)]
+    return {
+        "epsilon_budget": settings.epsilon,
+        "epsilon_spent": spent,
+        "epsilon_gdp": _finite(_exact(design, true)),
+        "epsilon_planned": _finite(design.planned_epsilon),
+        "delta": settings.delta,
+        "accounting": settings.accounting,
+        "sensitivity": design.sensitivity.statement,
+        "sampling_rate": design.sampling_rate,
+        "adversary": adversary(scenario),
+        "schedule": settings.schedule,
+        "artificial_noise": design.artificial_noise,
+        "estimate_std_median": float(np.median(audible)) if audible.size else None,
+        "privacy_stopped_at_round": stopped,
+        "privacy_statement": "; ".join(sentence.rstrip(".") for sentence in design.statement),
+    }
+
+
+def _exact(design: Design, mu: list[float]) -> float:
+    """Exact epsilon of the rounds that were sent, without amplification."""
+    if not mu:
+        return 0.0
+    release = Release(np.array(mu), extra_delta=design.charging.extra_delta, csi=design.charging.csi)
+    return float(find_accountant("gdp")().epsilon(release, design.settings.delta))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,114 @@
+"""Section ``[privacy]`` of a scenario: the promise, who counts, and what is done to keep it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from learning.errors import LearningError
+from learning.privacy.schedules import NoiseSource
+from learning.privacy.schedules import find as find_schedule
+from learning.privacy.sensitivity import Relation
+
+__all__ = ["PrivacyConfig"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class PrivacyConfig(BaseModel):
+    """Differential privacy of what the air releases; off unless epsilon is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epsilon: Positive | None = Field(default=None, description="budget of the whole run; none: no privacy is claimed")
+    delta: float = Field(default=1e-5, gt=0, lt=1, description="delta of the promise; below 1/n of n training examples")
+    accounting: Literal["paper", "gdp", "pld"] = Field(
+        default="gdp", description="who counts: pAirZero's bound, the exact one, or the exact one with Poisson sampling"
+    )
+    sensitivity: Relation = Field(
+        default="client_value", description="what may differ: all values of one device, or one record, replaced or removed"
+    )
+    amplification: bool = Field(
+        default=False, description="claim amplification by sampling: federation.sampling poisson, accounting pld"
+    )
+    schedule: str = Field(
+        default="solution",
+        description="solution, water_filling, theorem4, static, reversed, full_power, online, or module:class",
+    )
+    schedule_settings: dict[str, float | str] = Field(
+        default_factory=dict, description="the schedule's own settings, such as fading of online"
+    )
+    contraction: float = Field(default=0.998, gt=0, le=1, description="A, by which the optimality gap shrinks per round")
+    as_printed: bool = Field(default=False, description="plan and count as pAirZero prints it; the summary names the errata")
+    noise_source: NoiseSource = Field(default="receiver", description="whose noise protects")
+    adversary_advantage_db: float = Field(
+        default=0.0, ge=-100, le=100, allow_inf_nan=False, description="by how much the adversary's SNR exceeds the server's"
+    )
+    adversary_antennas: int = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="the adversary's antennas, combined coherently; noise_source artificial defies all",
+    )
+    csi_gain: Literal["refuse", "realised", "tail"] = Field(
+        default="refuse",
+        description="gains above 1 (estimated or ageing channels, antennas, echoes): refuse to claim anything, charge those of "
+        "the run, or charge a bound and add its failure to delta",
+    )
+    gain_margin: float | None = Field(
+        default=None,
+        ge=1,
+        le=1e6,
+        description="realised: gain that the plan reckons with (none: planned in hindsight); tail: the bound (none: one that "
+        "fails with a tenth of delta)",
+    )
+    on_budget: Literal["stop", "ignore"] = Field(
+        default="stop", description="stop before the round that would pass the budget, or only count"
+    )
+    estimate: Literal["none", "clip", "wiener"] = Field(
+        default="none",
+        description="free post-processing of p_hat: clip it, or shrink it by what earlier estimates told and clip",
+    )
+
+    @property
+    def on(self) -> bool:
+        """Whether privacy is claimed at all."""
+        return self.epsilon is not None
+
+    @property
+    def changed(self) -> list[str]:
+        """Settings other than epsilon that differ from their default."""
+        return [name for name in type(self).model_fields if name != "epsilon" and getattr(self, name) != _DEFAULTS[name]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.schedule == "perfect":
+            raise ValueError(
+                'schedule "perfect" is the noise-free mean and private to nobody; leave [privacy] out and set '
+                'uplink.transport "none"'
+            )
+        try:
+            find_schedule(self.schedule)
+        except LearningError as error:
+            raise ValueError(str(error)) from error
+        if self.amplification and self.sensitivity == "client_value":
+            raise ValueError(
+                "sampling records does not hide a client's value; take sensitivity record_add_remove, or set amplification "
+                "false"
+            )
+        if self.amplification and self.accounting != "pld":
+            raise ValueError(
+                f'accounting "{self.accounting}" cannot count Poisson-sampled rounds; take accounting "pld", or set '
+                "amplification false"
+            )
+        if self.as_printed and self.amplification:
+            raise ValueError("as_printed repeats the paper's formulas, which know no sampling; set amplification false")
+        if self.as_printed and self.noise_source != "receiver":
+            raise ValueError(
+                'as_printed is of the paper\'s optimum, which has no artificial noise; set noise_source "receiver"'
+            )
+        return self
+
+
+_DEFAULTS: dict[str, Any] = {
+    name: field.get_default(call_default_factory=True) for name, field in PrivacyConfig.model_fields.items()
+}

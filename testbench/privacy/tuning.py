@@ -1,0 +1,120 @@
+"""Short fine-tuning runs in this process, for experiments that need many: no run folder, no server, the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.data import TaskData
+from learning.federation import Federation
+from learning.journal import Journal
+from learning.objective import Objective
+from learning.privacy import postprocess
+from learning.privacy.errors import PrivacyError
+from learning.uplink import Aggregate, NoiseFreeUplink, Uplink
+from phy.config import LinkConfig
+from phy.link import Link
+from testbench.scenario import Scenario
+
+__all__ = ["InProcessAir", "Tuned", "tune"]
+
+Floats = NDArray[np.float64]
+
+
+class InProcessAir:
+    """The link without a server between: the same bits as over any transport.
+
+    :param noise_std: [T] of the estimate's noise, which ``wiener`` needs: it is public, as it follows from the schedule
+    :param estimate: free post-processing of what was received: none, clip, or wiener (shrink, then clip)
+    """
+
+    def __init__(self, link: LinkConfig, seed: int, estimate: str = "none", noise_std: Floats | None = None) -> None:
+        if estimate not in ("none", "clip", "wiener"):
+            raise PrivacyError(f"no post-processing is called {estimate!r}; choose none, clip or wiener")
+        if estimate == "wiener" and noise_std is None:
+            raise PrivacyError("wiener needs the standard deviation of the estimate's noise in each round")
+        self._link = Link(link, seed)
+        self._estimate, self._noise_std = estimate, noise_std
+        self._full_scale = 1.0 if link.scheme == "sign" else link.clip
+        self._wiener = postprocess.RunningWiener(self._full_scale**2)
+        #: round -> estimate before post-processing, which is what the server as an adversary has
+        self.received: dict[int, float] = {}
+
+    def aggregate(self, round_index: int, payloads: Floats, present: NDArray[np.bool_] | None = None) -> Aggregate:
+        """One round; see :class:`learning.uplink.Uplink`."""
+        who = None if present is None else present[None]
+        heard = self._link.aggregate(np.array([round_index]), payloads[None], who)
+        estimate, lost = heard.estimates[0], bool(heard.lost[0])
+        self.received[round_index] = float(estimate[0])
+        if not lost and self._estimate == "wiener" and self._noise_std is not None:
+            std = float(self._noise_std[round_index])
+            estimate = self._wiener.apply(estimate, std * std if math.isfinite(std) else math.inf)
+        if not lost and self._estimate != "none":
+            estimate = postprocess.clip(estimate, self._full_scale)
+        return Aggregate(estimate, lost, {name: float(values[0]) for name, values in heard.diagnostics.items()})
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A short run: held-out accuracy and loss after ``rounds`` [E], and what was broadcast in every round [T].
+
+    ``estimates``: applied; ``received``: before post-processing; NaN in a lost round. ``amplitudes``: aligned amplitude, 0
+    in a lost or silent round; ``active``: devices.
+    """
+
+    rounds: NDArray[np.int64]
+    accuracy: Floats
+    loss: Floats
+    estimates: Floats
+    received: Floats
+    amplitudes: Floats
+    active: Floats
+
+
+def tune(
+    scenario: Scenario,
+    data: TaskData,
+    objective: Objective,
+    uplink: Uplink | None,
+    every: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Tuned:
+    """Fine-tune ``objective`` as ``scenario`` says over ``uplink`` (None: noise-free), measuring every so many rounds.
+
+    A run whose loss is no longer a number ends there; its last measurement has a NaN loss.
+    """
+    total = scenario.federation.rounds
+    every = every or total
+    through = uplink or NoiseFreeUplink("sign" if scenario.link.scheme == "sign" else "analog")
+    measured: list[tuple[int, float, float]] = []
+    estimates, received = np.full(total, np.nan), np.full(total, np.nan)
+    amplitudes, active = np.zeros(total), np.zeros(total)
+    with Journal(":memory:") as journal:
+        federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, through, journal)
+
+        def measure() -> None:
+            held_out = federation.evaluate()
+            measured.append((federation.next_round, held_out.accuracy, held_out.loss))
+
+        measure()
+        for record in federation.run():
+            t = record.round
+            if record.estimate is not None:
+                estimates[t] = received[t] = record.estimate
+                if isinstance(uplink, InProcessAir):
+                    received[t] = uplink.received[t]
+                amplitudes[t] = record.diagnostics.get("aligned_gain", 0.0)
+                active[t] = record.diagnostics.get("active", 0.0)
+            if progress is not None:
+                progress(t + 1)
+            if (t + 1) % every == 0 or t + 1 == total:
+                measure()
+                if not math.isfinite(measured[-1][2]):
+                    break
+    at, accuracy, loss = (np.array(column) for column in zip(*measured, strict=True))
+    finite = np.where(np.isfinite(loss), loss, np.nan)
+    return Tuned(at.astype(np.int64), accuracy, finite, estimates, received, amplitudes, active)

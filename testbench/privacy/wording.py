@@ -1,0 +1,76 @@
+"""What a run claims, in sentences."""
+
+from collections.abc import Sequence
+
+from learning.privacy.sensitivity import Sensitivity
+from testbench.privacy.charging import Charging
+from testbench.scenario import Scenario
+
+__all__ = ["adversary", "statements"]
+
+_SOURCES = {
+    "receiver": "the adversary's receiver noise alone protects",
+    "artificial": "artificial noise alone protects, whatever the adversary receives with; receiver noise is given no credit",
+    "both": "artificial noise and the adversary's receiver noise protect",
+}
+_ACCOUNTING = {
+    "paper": "counted by the bound of pAirZero (arXiv 2604.12401, Lemma 1), valid and loose",
+    "gdp": "counted exactly as Gaussian differential privacy",
+    "pld": "counted by privacy loss distributions, rounded against the user",
+}
+
+
+def adversary(scenario: Scenario) -> str:
+    """Who is kept from knowing, in a phrase."""
+    settings, antennas = scenario.privacy, scenario.link.receive_antennas
+    own = f"{antennas} antennas" if antennas > 1 else "its antenna"
+    if settings.noise_source == "artificial":
+        return f"a receiver without any noise at all, in the place of the server with {own}"
+    extra = ""
+    if settings.adversary_advantage_db or settings.adversary_antennas > 1:
+        extra = f", {settings.adversary_advantage_db:g} dB more SNR and {settings.adversary_antennas} times the antennas"
+    return f"a receiver in the place of the server with all that {own} received{extra}, all channels and all announcements"
+
+
+def statements(
+    scenario: Scenario,
+    charging: Charging,
+    sensitivity: Sensitivity,
+    rate: float | None,
+    noise: float,
+    plan: str,
+    errata: Sequence[str],
+) -> tuple[str, ...]:
+    """Neighbours, adversary, noise, gains, sampling, accounting, plan, errata: each a sentence."""
+    settings, link = scenario.privacy, scenario.link
+    gains = {
+        "perfect": "every gain is known, so nobody arrives louder than the aligned amplitude",
+        "realised": "every round is charged the gain of the loudest device in this very run, which says nothing of other runs",
+        "tail": f"every round is charged a gain of {charging.g_max:.4g}, and the probability {charging.extra_delta:.3g} that "
+        "any gain is larger is part of delta",
+    }[charging.csi]
+    sampling = (
+        "no amplification by sampling is claimed"
+        if rate is None
+        else f"each record is in a round's batch independently (Poisson) with an announced probability of at most {rate:.4g}, "
+        "by a draw that only its device knows (the emulation takes it from the scenario's seed, which is therefore a secret)"
+    )
+    found = [
+        sensitivity.statement,
+        f"the adversary is {adversary(scenario)}",
+        f"N0 = {link.n0:.4g} is the variance of a complex sample, so that the real decision variable has N0/2; "
+        f"{_SOURCES[settings.noise_source]}",
+        gains,
+        sampling,
+        f"delta = {settings.delta:g}, {_ACCOUNTING[settings.accounting]}",
+        plan,
+    ]
+    if noise > 0:
+        found.append(
+            f"every device adds noise of standard deviation {noise:.4g} of full scale; its mean square is part of the peak "
+            "power, single symbols may exceed it"
+        )
+    found.append(
+        "the journal of an emulated run also holds what devices keep to themselves (losses, means): publish the estimates only"
+    )
+    return (*found, *errata)

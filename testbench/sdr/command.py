@@ -1,0 +1,33 @@
+"""What ``pairzero sdr`` offers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+sdr = typer.Typer(name="sdr", help="GNU Radio in the loop.", no_args_is_help=True)
+
+
+@sdr.callback()
+def _group() -> None:
+    """GNU Radio in the loop; see docs/sdr.md."""
+
+
+@sdr.command()
+def demo(
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: a new one under runs/.")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds of the fine-tuning. Default: 400.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")
+    ] = None,
+    delay: Annotated[
+        str | None, typer.Option("--delay", help="Delays in samples, a,b,... per device. Default: spread over 0 .. 1.")
+    ] = None,
+    cfo: Annotated[str, typer.Option("--cfo", help="Carrier offsets in Hz, a,b,... per device.")] = "0",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, where its journal ends.")] = False,
+) -> None:
+    """Fine-tune the embedded language model through a GNU Radio flowgraph, which is started and stopped."""
+    from testbench.sdr.demo import sdr_demo
+
+    sdr_demo(Console(), out=out, rounds=rounds, overrides=sets or [], delay=delay, cfo=cfo, resume=resume)

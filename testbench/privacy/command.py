@@ -9,6 +9,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from testbench.scenario import Scenario
 
+ENERGY_SCHEMES = ("fsk_mv", "reed", "ncairfl")
+
 app = typer.Typer(help="Differential privacy of the uplink: plans, audits, figures.", no_args_is_help=True)
 
 ScenarioName = Annotated[
@@ -54,7 +56,7 @@ def plan(
     snr_max_db: SnrMax = None,
     devices: Devices = None,
     seed: Seed = None,
-    scheme: Annotated[str | None, typer.Option("--scheme", help="analog | sign.")] = None,
+    scheme: Annotated[str | None, typer.Option("--scheme", help="analog | sign | fsk_mv | reed | ncairfl.")] = None,
     sensitivity: Annotated[
         str | None, typer.Option("--sensitivity", help="client_value | record_replace_one | record_add_remove.")
     ] = None,
@@ -78,8 +80,12 @@ def plan(
     from testbench.privacy.plan import scenario_of
     from testbench.privacy.plan_command import run_plan
 
+    base = _scenario(scenario, sets)
+    if scheme in ENERGY_SCHEMES or (scheme is None and base is not None and base.link.scheme in ENERGY_SCHEMES):
+        _plan_energy(base, scheme, snr_max_db, rounds, epsilon, delta, adversary_advantage_db, adversary_antennas)
+        return
     planned, examples = scenario_of(
-        _scenario(scenario, sets),
+        base,
         {
             "privacy.epsilon": epsilon, "privacy.delta": delta, "privacy.sensitivity": sensitivity,
             "privacy.accounting": accounting, "privacy.contraction": contraction,
@@ -90,6 +96,32 @@ def plan(
         sampling_rate,
     )  # fmt: skip
     run_plan(_console(), planned, examples, out, signal_std)
+
+
+def _plan_energy(
+    base: "Scenario | None",
+    scheme: str | None,
+    snr_max_db: float | None,
+    rounds: int | None,
+    epsilon: float | None,
+    delta: float | None,
+    advantage_db: float | None,
+    antennas: int | None,
+) -> None:
+    """Schemes of energy detection have nothing to schedule: only what rounds cost."""
+    from learning.privacy.errors import check_delta, check_epsilon
+    from testbench.privacy.energy_plan import show_energy_plan
+    from testbench.scenario import build
+
+    data = {} if base is None else base.plain()
+    link = data.setdefault("link", {})
+    link.update({k: v for k, v in (("scheme", scheme), ("snr_max_db", snr_max_db)) if v is not None})
+    planned = build(data, "privacy plan")
+    target, at = 5.0 if epsilon is None else epsilon, 0.01 if delta is None else delta
+    check_epsilon(target)
+    check_delta(at)
+    count = rounds or (8000 if base is None else planned.federation.rounds)
+    show_energy_plan(_console(), planned, count, target, at, advantage_db or 0.0, antennas or 1)
 
 
 @app.command()

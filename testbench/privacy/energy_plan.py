@@ -50,8 +50,8 @@ def show_energy_plan(
     console.print(f"rounds that keep epsilon = {epsilon:g}: {kept} of {rounds}", highlight=False)
     lines = (
         "neighbouring runs differ in the values that one device sends, each replaced by any other",
-        f"SNR_max = {scenario.link.snr_max_db:g} dB, N0 the variance of one complex sample; adversary: {advantage_db:g} dB above "
-        f"the server, {one.antennas} antennas, all samples of {one.looks} looks that share a fade",
+        f"SNR_max = {scenario.link.snr_max_db:g} dB, N0 the variance of one complex sample; adversary: {advantage_db:g} dB "
+        f"above the server, {one.antennas} antennas, all samples of {one.looks} looks that share a fade",
         "fades unknown to it and new in every round; the other devices silent, the worst case",
     )
     for line in lines:

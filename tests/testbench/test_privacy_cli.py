@@ -130,7 +130,7 @@ def test_plan_of_a_sign_scenario(run):
         ("plan --accounting gpd", "'paper', 'gdp' or 'pld'"),
         ("plan --sampling-rate 2", "--sampling-rate is a probability"),
         ("plan --sampling-rate 0.1 --accounting gdp", "Poisson"),
-        ("plan --scheme reed", "learning.privacy.energy"),
+        ("plan demo --set link.channel.model=awgn --set link.csi.estimator=perfect --scheme reed", "set link.channel so"),
         ("plan --signal-std 0", "--signal-std"),
         ("plan --set link.clip=1", "--set overrides a setting of a scenario"),
         ("plan nowhere", "there is no scenario nowhere"),

@@ -19,6 +19,7 @@ from phy.config import LinkConfig
 from phy.discovery import check
 from phy.errors import UnknownPart
 from testbench.errors import ScenarioError
+from testbench.fleet.settings import FleetConfig
 from testbench.privacy.settings import PrivacyConfig
 
 SHIPPED = Path(__file__).parent / "scenarios"
@@ -78,6 +79,7 @@ class Scenario(_Frozen):
     uplink: UplinkConfig = UplinkConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
+    fleet: FleetConfig = FleetConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -283,7 +285,7 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
     def absolute(path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().resolve()
 
-    model, task, uplink = scenario.model, scenario.task, scenario.uplink
+    model, task, uplink, fleet = scenario.model, scenario.task, scenario.uplink, scenario.fleet
     local = model.path is not None and Path(model.path).expanduser().exists()
     return scenario.model_copy(
         update={
@@ -295,6 +297,7 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
             ),
             "task": task.model_copy(update={name: absolute(getattr(task, name)) for name in ("folder", "train", "validation")}),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
+            "fleet": fleet.model_copy(update={"keys": absolute(fleet.keys)}),
         }
     )
 

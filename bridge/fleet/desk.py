@@ -139,7 +139,7 @@ class Desk:
         self._history = History(card.run)
         self._checkpoints: dict[int, str] = {0: card.base_weights_sha256}
         self._slot: _Slot | None = None
-        self._closed = False
+        self._closed: _Slot | None = None  # the slot before, for answers that are sent again
         self._done: str | None = None
         self._reason = "the coordinator prepares the run"
 
@@ -192,7 +192,7 @@ class Desk:
         with self._lock:
             while slot.expected - slot.answers.keys() and (left := closes - time.monotonic()) > 0:
                 self._lock.wait(left)
-            self._slot = None
+            self._slot, self._closed = None, slot
             for number in sorted(slot.expected - slot.answers.keys()):
                 seat = self._seats.get(number)
                 if seat is not None:
@@ -420,7 +420,8 @@ class Desk:
     def _answer(self, seat: _Seat, message: Answer) -> FleetMessage:
         slot = self._slot
         if slot is None or slot.round != message.round:
-            return Receipt(taken=False)
+            before = self._closed
+            return Receipt(taken=before is not None and before.round == message.round and seat.number in before.answers)
         if message.payloads.shape != (self.card.n,):
             return self._refuse(
                 f"device {seat.number} sent {len(message.payloads)} scalars in round {message.round} instead of {self.card.n}"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.federation import Federation
-from learning.journal import Journal
+from learning.journal import Journal, JournalRow
 from learning.objective import Objective
 from learning.parameters import weights_sha256
 from phy.accounting import channel_uses
@@ -23,7 +23,10 @@ _PACKAGES = ("pairzero", "numpy", "scipy", "torch", "sionna-no-rt", "transformer
 
 @dataclass(frozen=True)
 class LinkTotals:
-    """What the link did over a whole run, read from the journal; arrays are [rounds], NaN where a round has none."""
+    """What the link did over a whole run, read from the journal.
+
+    ``estimate`` and ``true_mean`` are [rounds, directions], the others [rounds]; NaN where a round has none.
+    """
 
     estimate: NDArray[np.float64]
     true_mean: NDArray[np.float64]
@@ -39,17 +42,31 @@ class LinkTotals:
         def number(value: float | None) -> float:
             return math.nan if value is None else float(value)
 
+        directions = max((len(row.estimates) for row in rows if row.estimates is not None), default=1)
+
+        def true_mean(row: JournalRow, j: int) -> float:
+            end = f"_{j}" if j else ""
+            return number(row.diagnostics.get(f"true_mean{end}", row.diagnostics.get(f"payload_mean{end}")))
+
+        def estimate(row: JournalRow, j: int) -> float:
+            return math.nan if row.estimates is None else row.estimates[j]
+
         return cls(
-            np.array([number(row.estimate) for row in rows]),
-            np.array([number(row.diagnostics.get("true_mean", row.diagnostics.get("payload_mean"))) for row in rows]),
+            np.array([[estimate(row, j) for j in range(directions)] for row in rows]).reshape(len(rows), directions),
+            np.array([[true_mean(row, j) for j in range(directions)] for row in rows]).reshape(len(rows), directions),
             np.array([row.lost for row in rows], np.bool_),
             {name: np.array([number(row.diagnostics.get(name)) for row in rows]) for name in names},
         )
 
     @property
+    def heard(self) -> NDArray[np.bool_]:
+        """[rounds, directions]: where there are an estimate and a true mean to compare it with."""
+        return np.asarray(~self.lost[:, None] & np.isfinite(self.estimate) & np.isfinite(self.true_mean), np.bool_)
+
+    @property
     def nmse_db(self) -> float | None:
         """10 log10 of the estimate's mean square error over the mean square of the true mean, lost rounds left out."""
-        heard = ~self.lost & np.isfinite(self.estimate) & np.isfinite(self.true_mean)
+        heard = self.heard
         energy = float(np.square(self.true_mean[heard]).sum())
         error = float(np.square(self.estimate[heard] - self.true_mean[heard]).sum())
         return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None
@@ -57,7 +74,7 @@ class LinkTotals:
     @property
     def median_error_db(self) -> float | None:
         """The same with the median instead of the mean square error, which a single deep fade cannot move."""
-        heard = ~self.lost & np.isfinite(self.estimate) & np.isfinite(self.true_mean)
+        heard = self.heard
         energy = float(np.square(self.true_mean[heard]).mean()) if heard.any() else 0.0
         error = float(np.median(np.square(self.estimate[heard] - self.true_mean[heard]))) if heard.any() else 0.0
         return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None

@@ -9,6 +9,7 @@ from learning.config import ModelConfig
 from learning.data import TaskData
 from learning.discovery import find as _find
 from learning.discovery import names as _names
+from learning.models._subset import narrow
 from learning.objective import Objective, Progress
 
 __all__ = ["build", "find", "names"]
@@ -26,4 +27,4 @@ def find(kind: str) -> Callable[[ModelConfig, TaskData, Progress | None], Object
 
 def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> Objective:
     """Load or make the model that ``config`` names, for the labels and wording of ``data``."""
-    return find(config.kind)(config, data, progress)
+    return narrow(find(config.kind)(config, data, progress), config)

@@ -137,7 +137,7 @@ class Faults:
     def __init__(self, config: FaultsConfig, zo_config: ZerothOrderConfig, seed: int, devices: int) -> None:
         if config.drifts and (zo_config.weight_decay or zo_config.perturbation == "mezo"):
             raise RoundError(
-                "devices that drift are followed along the directions that they missed, which zeroth_order.weight_decay and the "
+                "drifting devices are followed along the directions that they missed, which zeroth_order.weight_decay and the "
                 "perturbation mezo do not allow; leave out lost broadcasts and wrong seeds, or those settings"
             )
         self._config = config

@@ -118,7 +118,7 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
             )
         folder.write_summary(summary)
         draw_figures(folder, scenario, evaluations, reference, summary)
-        write_report(folder, scenario, summary)
+        write_report(folder)
     return RunResult(folder, summary)
 
 

@@ -114,7 +114,7 @@ def summarise(
     privacy: dict[str, Any],
 ) -> dict[str, Any]:
     """Every number that a run is quoted by. A key whose quantity does not exist is None; ``privacy`` are keys as they stand."""
-    devices = scenario.federation.devices
+    devices, directions = scenario.federation.devices, scenario.zeroth_order.directions
     power = totals.mean("received_power")
     n0 = link.get("n0")
     uses = _channel_uses(scenario, link)
@@ -126,6 +126,7 @@ def summarise(
         "seed": scenario.seed,
         "rounds": len(totals.lost),
         "devices": devices,
+        "directions": directions,
         "parameters": federation.parameter_count,
         "accuracy_zero_shot": evaluations[0].accuracy,
         "accuracy_final": evaluations[-1].accuracy,
@@ -141,7 +142,7 @@ def summarise(
         "n0": n0,
         "clip": scenario.zeroth_order.clip,
         "uplink_symbols_per_round": uses["payload"],
-        "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices,
+        "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices * directions,
         "pilot_symbols_per_round": uses["pilots"],
         "preamble_symbols_per_round": uses["preamble"],
         "guard_symbols_per_round": uses["guard"],
@@ -149,6 +150,9 @@ def summarise(
         "nmse_db": None if n0 is None else totals.nmse_db,
         "median_error_db": None if n0 is None else totals.median_error_db,
         "lost_rounds": int(totals.lost.sum()),
+        "nonfinite_rounds": int(np.isfinite(totals.columns["nonfinite_payloads"]).sum())
+        if "nonfinite_payloads" in totals.columns
+        else 0,
         "truncated_fraction": None if totals.mean("truncated") is None else (totals.mean("truncated") or 0.0) / devices,
         "clipped_fraction": totals.mean("clipped_fraction"),
         "power_mean": totals.mean("power_mean"),
@@ -176,8 +180,8 @@ def summarise(
 def _channel_uses(scenario: Scenario, link: dict[str, int | float | str]) -> dict[str, int]:
     """Channel uses of one round by purpose, rounded up."""
     if link.get("n0") is None:  # the noise-free link occupies one symbol of no air
-        return {"payload": 1, "pilots": 0, "preamble": 0, "guard": 0}
-    uses = channel_uses(scenario.link, scenario.federation.devices)
+        return {"payload": scenario.zeroth_order.directions, "pilots": 0, "preamble": 0, "guard": 0}
+    uses = channel_uses(scenario.link, scenario.federation.devices, scenario.zeroth_order.directions)
     return {purpose: math.ceil(count) for purpose, count in uses.items()}
 
 

@@ -9,10 +9,10 @@ from learning.config import ModelConfig
 from learning.data import TaskData
 from learning.discovery import find as _find
 from learning.discovery import names as _names
-from learning.models._subset import narrow
+from learning.models._subset import merge_adapters, narrow
 from learning.objective import Objective, Progress
 
-__all__ = ["build", "find", "names"]
+__all__ = ["build", "find", "merge_adapters", "names"]
 
 
 def names() -> list[str]:

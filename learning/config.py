@@ -66,13 +66,19 @@ class FederationConfig(_Frozen):
         default="iid", description="how training examples reach devices; by_file: device k holds file k of task.train"
     )
     dirichlet_alpha: Positive = Field(default=0.5, description="label concentration; small is very uneven")
+    dirichlet_min_examples: int = Field(
+        default=0, ge=0, description="dirichlet: the fullest devices give to one that has fewer; 0: an empty device is refused"
+    )
     rows_per_forward: int = Field(default=256, ge=1, description="rows evaluated at once; bounds memory")
     faults: FaultsConfig = FaultsConfig()
 
     def description(self) -> dict[str, Any]:
-        """What a resumed run must share: all but its length; faults and sampling only where they are not the default."""
+        """What a resumed run must share: all but its length; newer settings only where they are not the default."""
         left_out = (
-            {"rounds"} | (set() if self.faults.any else {"faults"}) | ({"sampling"} if self.sampling == "fixed" else set())
+            {"rounds"}
+            | (set() if self.faults.any else {"faults"})
+            | ({"sampling"} if self.sampling == "fixed" else set())
+            | (set() if self.dirichlet_min_examples else {"dirichlet_min_examples"})
         )
         return self.model_dump(mode="json", exclude=left_out)
 

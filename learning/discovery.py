@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -27,6 +29,8 @@ def find(package: ModuleType, name: str, attribute: str, what: str, more: Sequen
     """
     if ":" in name:
         module_name, _, attribute = name.partition(":")
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # the command's own folder stands first in the path, the user's does not
     else:
         known = names(package)
         if name not in known:

@@ -6,13 +6,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from testbench.run_folder import RunFolder
+from testbench.run_folder import RunFolder, spoken
 from testbench.scenario import Scenario
 
+_SCORES = (("zero_shot", "zero-shot"), ("final", "fine-tuned over this link"), ("noise_free", "noise-free link"))
 _HEADLINES = (
-    ("accuracy_zero_shot", "held-out accuracy, zero-shot", "percent"),
-    ("accuracy_final", "held-out accuracy, fine-tuned over this link", "percent"),
-    ("accuracy_noise_free", "held-out accuracy, noise-free link", "percent"),
     ("received_snr_db", "received SNR |vᴴy|²/N0, mean over rounds", "dB"),
     ("nmse_db", "NMSE of the estimate", "dB"),
 )
@@ -21,7 +19,10 @@ _HEADLINES = (
 def write_report(folder: RunFolder, scenario: Scenario, summary: dict[str, Any]) -> Path:
     """Write ``report.html`` with the figures inside it, and return its path."""
     environment = Environment(loader=PackageLoader("testbench", "templates"), autoescape=select_autoescape(("html", "j2")))
-    headlines = [(label, _shown(summary[key], unit)) for key, label, unit in _HEADLINES if summary.get(key) is not None]
+    metric = summary["metric"]
+    scores = [(f"{metric}_{key}", f"held-out {spoken(metric)}, {when}", "percent") for key, when in _SCORES]
+    shown = (*scores, *_HEADLINES)
+    headlines = [(label, _shown(summary[key], unit)) for key, label, unit in shown if summary.get(key) is not None]
     figures = [
         (path.stem, base64.b64encode(path.read_bytes()).decode("ascii")) for path in sorted(folder.figures.glob("*.png"))
     ]

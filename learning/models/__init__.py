@@ -9,6 +9,7 @@ from learning.config import ModelConfig
 from learning.data import TaskData
 from learning.discovery import find as _find
 from learning.discovery import names as _names
+from learning.errors import LearningError, ModelError
 from learning.objective import Objective, Progress
 
 __all__ = ["build", "find", "names"]
@@ -25,5 +26,19 @@ def find(kind: str) -> Callable[[ModelConfig, TaskData, Progress | None], Object
 
 
 def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> Objective:
-    """Load or make the model that ``config`` names, for the labels and wording of ``data``."""
-    return find(config.kind)(config, data, progress)
+    """Load or make the model that ``config`` names, for the labels and wording of ``data``.
+
+    :raises ModelError: it cannot be; for a user's own kind also where its code fails
+    """
+    make = find(config.kind)
+    if ":" not in config.kind:
+        return make(config, data, progress)
+    from learning.own import as_objective
+
+    try:
+        made = make(config, data, progress)
+    except LearningError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the model kind {config.kind} failed while it was made: {type(error).__name__}: {error}") from error
+    return as_objective(made, config)

@@ -52,7 +52,7 @@ def load_prompted(name: str, config: TaskConfig) -> TaskData:
     if found.validation is None:
         raise TaskError(f"the task {name} needs held-out examples; set task.validation, or task.folder to a whole folder")
     validation = _examples(task, found.validation, left_out)
-    chosen, held_out, files = assemble(config, train, validation, len(found.train))
+    chosen, held_out, files = assemble(config, train, validation)
     notes = (f"{left_out[0]} rows without a label or a text were left out",) if left_out[0] else ()
     data = TaskData(
         train=chosen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,15 @@ class Sources:
     validation: Table | None
 
 
-def sources(config: TaskConfig, layouts: Sequence[Files] = (), hub: Hub | None = None) -> Sources:
+def sources(
+    config: TaskConfig,
+    layouts: Sequence[Files] = (),
+    hub: Hub | None = None,
+    read: Callable[[Path], Table | None] = lambda path: None,
+) -> Sources:
     """The tables that ``config`` asks for; ``layouts`` are tried in their order in ``task.folder``.
 
+    :param read: reads a form of file of the task's own, and answers None for the forms that every task knows
     :raises TaskError: nothing is set, or what is set is not there
     """
     if config.dataset is not None:
@@ -65,9 +71,8 @@ def sources(config: TaskConfig, layouts: Sequence[Files] = (), hub: Hub | None =
         files = f" ({layouts[0].train} and {layouts[0].validation})" if layouts else " (.tsv, .csv or .jsonl)"
         more = "" if hub is None else f', or task.dataset = "{hub.dataset}"'
         raise TaskError(f"the task {config.name} needs a folder or a training file{files}; set {places}{more}")
-    return Sources(
-        [read_table(path, header) for path in train], None if validation is None else read_table(validation, header)
-    )
+    tables = [read(path) or read_table(path, header) for path in train]
+    return Sources(tables, None if validation is None else read(validation) or read_table(validation, header))
 
 
 def _layout(config: TaskConfig, layouts: Sequence[Files]) -> Files | None:
@@ -92,20 +97,17 @@ def _layout(config: TaskConfig, layouts: Sequence[Files]) -> Files | None:
 
 
 def assemble(
-    config: TaskConfig, train: Sequence[tuple[int, Example]], validation: Sequence[Example], files: int
+    config: TaskConfig, train: Sequence[tuple[int, Example]], validation: Sequence[Example]
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[int, ...] | None]:
     """The chosen examples, as ``task.train_examples`` and its kin say, and the file of each training example.
 
-    :param train: (number of the file, example); :param files: how many files there are
+    :param train: (number of the file, example)
     """
     every = [example for _, example in train]
-    places = choose(
-        every, config.train_examples, config.seed, "training", stream=0, per_label=config.train_examples_per_label
-    )
+    places = choose(every, config.train_examples, config.seed, "training", stream=0, per_label=config.train_examples_per_label)
     held_out = choose(validation, config.validation_examples, config.seed, "validation", stream=1)
     return (
         tuple(every[place] for place in places),
         tuple(validation[place] for place in held_out),
-        None if files == 1 else tuple(train[place][0] for place in places),
+        tuple(train[place][0] for place in places) if isinstance(config.train, tuple) else None,
     )
-

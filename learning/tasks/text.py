@@ -34,7 +34,7 @@ def load(config: TaskConfig) -> TaskData:
         held_out = _index(found.validation, _rows(found.validation, fields, config), labels)
     else:
         train, held_out = _hold_out(train, config, where)
-    chosen, held_out_chosen, files = assemble(config, train, held_out, len(tables))
+    chosen, held_out_chosen, files = assemble(config, train, held_out)
     return TaskData(
         train=chosen,
         validation=held_out_chosen,

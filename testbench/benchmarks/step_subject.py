@@ -54,7 +54,7 @@ def subject(model: str) -> tuple[Callable[[], None], Callable[[], None], Callabl
         losses()
 
     vocabulary = int(objective.model.config.vocab_size)  # type: ignore[union-attr, arg-type]
-    length = int(dataset.lengths.max())
+    length = int(dataset.rows.lengths.max())
     ids = torch.randint(5, vocabulary, (BATCH, length), generator=torch.Generator().manual_seed(0))
 
     def plain() -> None:

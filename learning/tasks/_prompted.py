@@ -47,10 +47,10 @@ def load_prompted(name: str, config: TaskConfig) -> TaskData:
     """The task ``name`` of the table from ``task.folder``, ``task.train`` or ``task.dataset``."""
     task = TABLE[name]
     found = sources(config, task.files, task.hub)
-    left_out = [0]
-    train = [(number, example) for number, table in enumerate(found.train) for example in _examples(task, table, left_out)]
     if found.validation is None:
         raise TaskError(f"the task {name} needs held-out examples; set task.validation, or task.folder to a whole folder")
+    left_out = [0]
+    train = [(number, example) for number, table in enumerate(found.train) for example in _examples(task, table, left_out)]
     validation = _examples(task, found.validation, left_out)
     chosen, held_out, files = assemble(config, train, validation)
     notes = (f"{left_out[0]} rows without a label or a text were left out",) if left_out[0] else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from learning.drift import Displacement
 from learning.errors import RoundError
 from learning.faults import Faults, Plan
 from learning.journal import Journal
-from learning.objective import Objective
+from learning.objective import Objective, metrics_of
 from learning.parameters import trainable
 from learning.passes import update
 from learning.replay import replay
@@ -68,11 +68,22 @@ class RoundRecord:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and mean loss over the held-out examples."""
+    """Mean score and loss over the held-out examples.
 
-    accuracy: float
+    :ivar metric: what the score is: accuracy, or f1 where answers are generated, or a user's own
+    :ivar more: other scores by name, such as exact_match beside f1
+    """
+
+    score: float
     loss: float
     examples: int
+    metric: str = "accuracy"
+    more: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """The score, for readers of classification tasks only."""
+        return self.score
 
 
 def numbered(name: str, values: Sequence[float]) -> dict[str, float]:
@@ -123,7 +134,7 @@ class Federation:
         self._step = self._step_along(config.seed)
         self._faults = Faults(config.faults, zo_config, config.seed, config.devices) if config.faults.any else None
         self._displacement = Displacement(weights, zo_config.perturbation) if config.faults.drifts else None
-        self._shards = shards([label for _, label in data.train], config)
+        self._shards = shards(data.strata, config, data.files)
         self._train = objective.prepare(data.train)
         self._validation = objective.prepare(data.validation)
         self._validation_count = len(data.validation)
@@ -168,17 +179,20 @@ class Federation:
             yield record
 
     def evaluate(self, progress: Callable[[int, int], None] | None = None) -> Evaluation:
-        """Accuracy and loss on the held-out examples under the present weights; ``progress`` gets (done, in all)."""
+        """Score and loss on the held-out examples under the present weights; ``progress`` gets (done, in all)."""
         self._require_whole()
-        losses, hits = 0.0, 0
+        names = metrics_of(self.objective)
+        losses, scores = 0.0, np.zeros(len(names))
         for indices in self._chunks(np.arange(self._validation_count)):
             with torch.inference_mode():
-                loss, correct = self.objective.assess(self._validation, indices)
+                loss, found = self.objective.assess(self._validation, indices)
             losses += float(loss.double().sum())
-            hits += int(correct.sum())
+            scores += np.asarray(found, dtype=np.float64).reshape(len(indices), -1).sum(axis=0)
             if progress is not None:
                 progress(int(indices[-1]) + 1, self._validation_count)
-        return Evaluation(hits / self._validation_count, losses / self._validation_count, self._validation_count)
+        means = dict(zip(names, (scores / self._validation_count).tolist(), strict=True))
+        score = means.pop(names[0])
+        return Evaluation(score, losses / self._validation_count, self._validation_count, names[0], means)
 
     def _present(self, plan: Plan | None) -> Bools:
         return np.ones(self.config.devices, dtype=np.bool_) if plan is None else plan.present

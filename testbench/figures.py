@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from learning.journal import Journal
 from phy.config import LinkConfig
-from testbench.run_folder import Evaluation, RunFolder
+from testbench.run_folder import Evaluation, RunFolder, spoken
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals
 
@@ -110,18 +110,19 @@ def _learning(
     scenario: Scenario, evaluations: list[Evaluation], noise_free: list[Evaluation], summary: dict[str, Any]
 ) -> Figure:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
-    accuracy, loss = figure.subplots(1, 2)
+    score, loss = figure.subplots(1, 2)
+    metric = spoken(evaluations[0].metric)
     air = "noise-free" if summary["snr_max_db"] is None else "over the air"
     for curve, colour, style, label in ((noise_free, GREY, "--", "noise-free"), (evaluations, BLUE, "-", air)):
         if not curve:
             continue
         rounds = [e.round for e in curve]
-        accuracy.plot(rounds, [100 * e.accuracy for e in curve], style, color=colour, label=label)
+        score.plot(rounds, [100 * e.score for e in curve], style, color=colour, label=label)
         loss.plot(rounds, [math.nan if e.loss is None else e.loss for e in curve], style, color=colour, label=label)
-    accuracy.axhline(100 * evaluations[0].accuracy, color=ORANGE, linestyle=":", label="zero-shot")
-    accuracy.set(xlabel="round", ylabel="held-out accuracy [%]", title="Accuracy")
+    score.axhline(100 * evaluations[0].score, color=ORANGE, linestyle=":", label="zero-shot")
+    score.set(xlabel="round", ylabel=f"held-out {metric} [%]", title=metric[:1].upper() + metric[1:])
     loss.set(xlabel="round", ylabel="held-out loss [nat]", title="Loss")
-    accuracy.legend()
+    score.legend()
     loss.legend()
     figure.supxlabel(caption(scenario, summary), fontsize=7, color=GREY)
     return figure

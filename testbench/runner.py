@@ -80,9 +80,10 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         data, build = prepare(scenario, watcher)
         plan = _plan(scenario, data, watcher)
         objective = build()
-        notes = [*objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
+        notes = [*data.notes, *objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
         for note in notes:
             watcher.say(f"note: {note}")
+        told = len(objective.notes)
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
         with open_uplink(scenario if plan is None else scenario.model_copy(update={"link": plan.link})) as opened:
@@ -91,6 +92,9 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
                 federation = Federation(
                     objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, _guard(plan, scenario)
                 )
+                for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
+                    watcher.say(f"note: {note}")
+                    notes.append(note)
                 resumed_from = len(journal)
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
@@ -144,7 +148,7 @@ def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "Design | Non
     from learning.batches import shards
     from testbench.privacy.design import design
 
-    counts = [len(shard) for shard in shards([label for _, label in data.train], scenario.federation)]
+    counts = [len(shard) for shard in shards(data.strata, scenario.federation, data.files)]
     return design(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
 
 
@@ -213,14 +217,14 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
                 return
             held_out = federation.evaluate()
             loss = held_out.loss if math.isfinite(held_out.loss) else None
-            evaluation = Evaluation(federation.next_round, held_out.accuracy, loss)
+            evaluation = Evaluation(federation.next_round, held_out.score, loss, held_out.metric, held_out.more)
             evaluations.append(evaluation)
             measured.add(evaluation.round)
             if folder is not None:
                 folder.add_evaluation(evaluation)
             watcher.evaluated(evaluation)
             if curves is not None:
-                curves.evaluated(evaluation.round, evaluation.accuracy, evaluation.loss)
+                curves.evaluated(evaluation.round, evaluation.scores, evaluation.loss)
 
         curves: Curves | None = None
         if 0 not in measured:
@@ -235,7 +239,7 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
         if curves is not None:
             stack.callback(curves.close)
             for evaluation in evaluations:
-                curves.evaluated(evaluation.round, evaluation.accuracy, evaluation.loss)
+                curves.evaluated(evaluation.round, evaluation.scores, evaluation.loss)
         spoilt = 0
         for record in federation.run():
             power = record.diagnostics.get("received_power")

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from testbench.run_folder import spoken
 from testbench.runner import RunResult
 
 
@@ -15,11 +16,14 @@ def show_result(console: Console, result: RunResult) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(f"held-out (seed {summary['seed']}, one run)")
     columns = [("zero-shot", "zero_shot"), (air, "final")]
-    if summary["accuracy_noise_free"] is not None:
+    metric = summary["metric"]
+    if summary[f"{metric}_noise_free"] is not None:
         columns.append(("noise-free", "noise_free"))
     for title, _ in columns:
         table.add_column(title, justify="right")
-    table.add_row("accuracy", *(f"{100 * summary[f'accuracy_{key}']:.1f} %" for _, key in columns))
+    names = [name for name in dict.fromkeys((metric, "exact_match")) if summary.get(f"{name}_final") is not None]
+    for name in names:
+        table.add_row(spoken(name), *(f"{100 * summary[f'{name}_{key}']:.1f} %" for _, key in columns))
     table.add_row("loss", *(_plain(summary[f"loss_{key}"]) for _, key in columns))
     console.print(table)
     lines = [

@@ -128,9 +128,7 @@ def summarise(
         "devices": devices,
         "directions": directions,
         "parameters": federation.parameter_count,
-        "accuracy_zero_shot": evaluations[0].accuracy,
-        "accuracy_final": evaluations[-1].accuracy,
-        "accuracy_noise_free": noise_free[-1].accuracy if noise_free else None,
+        **_scores(evaluations, noise_free),
         "loss_zero_shot": evaluations[0].loss,
         "loss_final": evaluations[-1].loss,
         "loss_noise_free": noise_free[-1].loss if noise_free else None,
@@ -175,6 +173,16 @@ def summarise(
         "notes": notes,
         "versions": versions(),
     }
+
+
+def _scores(evaluations: list[Evaluation], noise_free: list[Evaluation]) -> dict[str, Any]:
+    """``metric``, the headline score's name, and every score before, after and noise-free; None for those that do not exist."""
+    found: dict[str, Any] = {"metric": evaluations[-1].metric}
+    for name in dict.fromkeys(("accuracy", "f1", "exact_match", *evaluations[-1].scores)):
+        found[f"{name}_zero_shot"] = evaluations[0].scores.get(name)
+        found[f"{name}_final"] = evaluations[-1].scores.get(name)
+        found[f"{name}_noise_free"] = noise_free[-1].scores.get(name) if noise_free else None
+    return found
 
 
 def _channel_uses(scenario: Scenario, link: dict[str, int | float | str]) -> dict[str, int]:

@@ -37,9 +37,10 @@ class Curves:
         if "epsilon_spent" in diagnostics:
             self._add("privacy/epsilon_spent", diagnostics["epsilon_spent"], index)
 
-    def evaluated(self, index: int, accuracy: float, loss: float | None) -> None:
+    def evaluated(self, index: int, scores: Mapping[str, float], loss: float | None) -> None:
         """Held-out data."""
-        self._add("held-out/score", accuracy, index)
+        for name, value in scores.items():
+            self._add(f"held-out/{name}", value, index)
         if loss is not None:
             self._add("held-out/loss", loss, index)
 

@@ -72,7 +72,7 @@ def subject(model: str, forward_type: Literal["float32", "bfloat16"] = "float32"
             ]
         return np.concatenate(parts)
 
-    vocabulary, length = int(objective.model.config.vocab_size), int(dataset.lengths.max())
+    vocabulary, length = int(objective.model.config.vocab_size), int(dataset.rows.lengths.max())
     ids = torch.randint(5, vocabulary, (BATCH, length), generator=torch.Generator().manual_seed(0))
 
     def plain() -> np.ndarray:

@@ -115,7 +115,7 @@ def score(
     objective.model.eval()
     step = ZerothOrderStep(Perturbation(weights, federation.seed, step_config.perturbation), step_config)
     true, twin = objective.prepare(planted.data.train), objective.prepare(planted.twins.train)
-    dealt = shards([label for _, label in planted.data.train], federation)
+    dealt = shards(planted.data.strata, federation, planted.data.files)
     slot = np.full(len(planted.data.train), -1, np.int64)
     slot[planted.positions] = np.arange(len(planted.positions))
     clip, size = step_config.clip, federation.batch_size

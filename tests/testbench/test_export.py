@@ -87,7 +87,7 @@ def test_the_curves_are_the_journals(run: RunFolder) -> None:
         rows = list(journal.rows())
     shown = {e.step: e.value for e in events.Scalars("train/loss")}
     assert shown == {row.round: pytest.approx(row.diagnostics["loss"], rel=1e-6) for row in rows}
-    held_out = {e.step: e.value for e in events.Scalars("held-out/score")}
+    held_out = {e.step: e.value for e in events.Scalars("held-out/accuracy")}
     assert held_out == {e.round: pytest.approx(e.accuracy) for e in run.evaluations()}
     assert "link/received_power" in events.Tags()["scalars"]
 

@@ -17,12 +17,12 @@ import torch
 from learning.batches import batch, poisson
 from learning.config import FederationConfig, ZerothOrderConfig
 from learning.data import Example
+from learning.directions import directions_of
 from learning.errors import RoundError
-from learning.journal import Journal, JournalRow
+from learning.journal import JournalRow
 from learning.objective import Objective
 from learning.parameters import trainable, weights_sha256
-from learning.perturbation import Perturbation
-from learning.replay import replay
+from learning.replay import replay_rows
 from learning.zeroth_order import SampleLosses, ZerothOrderStep
 
 __all__ = ["Device", "Measured"]
@@ -77,7 +77,6 @@ class Device:
         self._build = build
         self._examples, self._shard = examples, shard
         self._federation, self._zo, self._meta, self._bounded = federation, zo_config, dict(meta), bounded
-        self._rows = Journal(":memory:")
         self._asked: tuple[int, Measured] | None = None
         self._step: tuple[int, ZerothOrderStep] | None = None  # with the seed that it is along
         self._load()
@@ -111,7 +110,7 @@ class Device:
         size = self._federation.batch_size
         rows = draw(self._federation.seed, round_index, self.number, self._shard, size)
         found = self._along(seed).ask(round_index, lambda: self._losses(rows))
-        measured = Measured(found.payloads.reshape(-1), found.mean_loss, len(rows), found.clipped_fraction)
+        measured = Measured(found.payloads[0], found.mean_loss, len(rows), found.clipped_fraction)
         self._asked = (round_index, measured)
         return measured
 
@@ -120,8 +119,7 @@ class Device:
         self._require(row.round)
         if self._asked is None:
             raise RoundError(f"round {row.round} was not measured; catch up instead")
-        self._keep([row])
-        self._along(row.seed).tell(row.round, row.estimate)
+        self._along(row.seed).tell(row.round, row.estimates, row.learning_rate)
         self._asked = None
         self.next_round += 1
 
@@ -135,9 +133,11 @@ class Device:
             rows = rows[1:]
         if not rows:
             return
-        self._require(rows[0].round)
-        self._keep(rows)
-        self.next_round = replay(self.objective.model, self._rows, progress=progress, start=self.next_round)
+        for place, row in enumerate(rows):
+            self._require(row.round, ahead=place)
+        base = self.next_round == 0
+        replay_rows(self.objective.model, self._meta, rows, "the coordinator's journal", progress, from_base=base)
+        self.next_round = rows[-1].round + 1
 
     def weights_sha256(self) -> str:
         """The hash of the weights before ``next_round``.
@@ -150,8 +150,6 @@ class Device:
 
     def restart(self) -> None:
         """Go back to the base weights, before round 0."""
-        self._rows.close()
-        self._rows = Journal(":memory:")
         self._step, self._asked = None, None
         self.next_round = 0
         self._load()
@@ -162,22 +160,17 @@ class Device:
         self._objective = self._build()
         self._objective.model.eval()
         self._dataset = self._objective.prepare(self._examples) if self._examples else None
-        self._rows.begin(self._meta)
 
     def _along(self, seed: int) -> ZerothOrderStep:
         if self._step is None or self._step[0] != seed:
-            perturbation = Perturbation(trainable(self.objective.model), seed, self._zo.perturbation)
+            directions = directions_of(trainable(self.objective.model), seed, self._zo.perturbation)
             divisor = self._federation.batch_size if self._federation.sampling == "poisson" else None
-            self._step = (seed, ZerothOrderStep(perturbation, self._zo, divisor=divisor, bounded=self._bounded))
+            self._step = (seed, ZerothOrderStep(directions, self._zo, divisor=divisor, bounded=self._bounded))
         return self._step[1]
 
-    def _keep(self, rows: Sequence[JournalRow]) -> None:
-        for row in rows:
-            self._rows.append(row.round, row.seed, row.estimate, row.diagnostics)
-
-    def _require(self, round_index: int) -> None:
-        if round_index != self.next_round:
-            raise RoundError(f"the device stands before round {self.next_round}, not {round_index}")
+    def _require(self, round_index: int, ahead: int = 0) -> None:
+        if round_index != self.next_round + ahead:
+            raise RoundError(f"the device stands before round {self.next_round + ahead}, not {round_index}")
 
     def _losses(self, rows: Indices) -> SampleLosses:
         limit = self._federation.rows_per_forward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,8 +12,8 @@ import numpy.typing as npt
 from learning.config import FederationConfig, ZerothOrderConfig
 from learning.data import TaskData
 from learning.errors import RoundError
-from learning.federation import Federation, RoundRecord
-from learning.journal import Journal
+from learning.federation import Federation, RoundRecord, numbered
+from learning.journal import Journal, JournalRow
 from learning.objective import Objective
 from learning.parameters import weights_sha256
 from learning.replay import replay
@@ -129,30 +130,32 @@ class FleetFederation(Federation):
         self._devices.finish("the run is complete" if self.stopped is None else "the privacy budget is spent")
 
     def _round_of(self, index: int, slot: Slot) -> RoundRecord:
-        sent, present = slot.payloads[:, 0], slot.present
-        estimate, diagnostics = self._send(index, sent, present)
-        payload_mean = float(sent[present].mean()) if present.any() else float("nan")
-        own = {"loss": slot.mean_loss, "payload_mean": payload_mean, "clipped_fraction": slot.clipped_fraction}
+        rate = self._zo.rate(index, self.config.rounds)
+        sent, present = slot.payloads, slot.present
+        estimates, diagnostics = self._send(index, sent, present, rate)
+        means = sent[present].mean(axis=0).tolist() if present.any() else [math.nan] * self._zo.directions
+        own = {"loss": slot.mean_loss, "clipped_fraction": slot.clipped_fraction, **numbered("payload_mean", means)}
         counts = {"present_devices": float(present.sum()), "missed_devices": float((~present).sum())}
-        self.journal.append(index, self.config.seed, estimate, {**own, **diagnostics, **counts})
-        self._devices.broadcast(self.config.seed, self._zo.learning_rate, None if estimate is None else np.array([estimate]))
+        written_rate = None if self._zo.constant_rate else rate
+        self.journal.append(index, self.config.seed, estimates, {**own, **diagnostics, **counts}, written_rate)
+        self._devices.broadcast(self.config.seed, rate, None if estimates is None else np.array(estimates))
         # The same three passes as on every device, so the same bits.
         silent = np.zeros(1, dtype=np.float32)
         self._step.ask(index, lambda: [silent])
-        self._step.tell(index, estimate)
+        self._step.tell(index, estimates, rate)
         return RoundRecord(
             round=index,
             mean_loss=slot.mean_loss,
             payloads=sent,
             present=present,
-            payload_mean=payload_mean,
-            estimate=estimate,
-            lost=estimate is None,
+            payload_mean=means[0],
+            estimates=estimates,
+            lost=estimates is None,
             clipped_fraction=slot.clipped_fraction,
             diagnostics={**diagnostics, **counts},
         )
 
-    def _tell(self, rows: Iterable[Any]) -> None:
+    def _tell(self, rows: Iterable[JournalRow]) -> None:
         for row in rows:
-            estimates = None if row.estimate is None else np.array([row.estimate])
-            self._devices.broadcast(row.seed, self._zo.learning_rate, estimates)
+            rate = self._zo.learning_rate if row.learning_rate is None else row.learning_rate
+            self._devices.broadcast(row.seed, rate, None if row.estimates is None else np.array(row.estimates))

@@ -133,7 +133,7 @@ def _card(scenario: Scenario, objective: Objective, data: TaskData, meta: dict[s
     return RunCard(
         run=hashlib.sha256(text.encode()).hexdigest(),
         devices=scenario.federation.devices,
-        n=1,
+        n=scenario.zeroth_order.directions,
         clip=scenario.zeroth_order.clip,
         rounds=scenario.federation.rounds,
         base_weights_sha256=objective.base_weights_sha256,

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,11 @@ from bridge.fleet.messages import Done, Prove, Rows, Slot, Welcome
 from bridge.keys import ClientKeys
 from learning import models, tasks
 from learning.batches import shards
-from learning.data import Example, TaskData
+from learning.data import TaskData
 from learning.device import Device
-from learning.errors import LearningError, TaskError
+from learning.errors import LearningError
 from learning.journal import JournalRow
 from learning.objective import Objective
-from learning.tasks._tables import read_rows
 from testbench.errors import FleetError, TestbenchError
 from testbench.fleet.sharing import Local, Told, as_told, software
 from testbench.runner import Watcher
@@ -167,8 +167,10 @@ class FleetDevice:
 
     def _apply(self, rows: Rows) -> None:
         device = self._device
-        if rows.estimates.shape[1] != self._settings.scalars:
-            raise FleetError(f"the coordinator sent {rows.estimates.shape[1]} estimates a round, not {self._settings.scalars}")
+        if rows.estimates.shape[1] != self._settings.zeroth_order.directions:
+            raise FleetError(
+                f"the coordinator sent {rows.estimates.shape[1]} estimates a round, not {self._settings.zeroth_order.directions}"
+            )
         told = [_row(rows, place) for place in range(len(rows.seeds))]
         if device.measured and len(told) == 1:
             loss = self._loss
@@ -193,9 +195,10 @@ class FleetDevice:
 
 
 def _row(rows: Rows, place: int) -> JournalRow:
-    value = float(rows.estimates[place, 0])
-    lost = bool(np.isnan(value))
-    return JournalRow(rows.first + place, int(rows.seeds[place]), None if lost else value, lost, {})
+    values = tuple(rows.estimates[place].tolist())
+    lost = bool(np.isnan(rows.estimates[place]).all())
+    rate = float(rows.learning_rates[place])
+    return JournalRow(rows.first + place, int(rows.seeds[place]), None if lost else values, lost, {}, rate)
 
 
 def _objective(settings: Told, data: TaskData, watcher: Watcher) -> Objective:
@@ -208,28 +211,27 @@ def _data(settings: Told, file: Path | None, number: int) -> tuple[TaskData, np.
         own = _own(settings, file)
         return own, np.arange(len(own.train), dtype=np.int64), None
     data = tasks.load(settings.task)
-    shares = shards([label for _, label in data.train], settings.federation)
+    shares = shards(data.strata, settings.federation, data.files)
     return data, shares[number], data.sha256()
 
 
 def _own(settings: Told, file: Path) -> TaskData:
-    """A file of this device's own, under the run's labels and wording."""
-    wording = settings.wording
-    numbers = {label: index for index, label in enumerate(wording.labels)}
-    examples: list[Example] = []
-    for line, text, label in read_rows(file, wording.text_column, wording.label_column):
-        if label not in numbers:
-            raise TaskError(
-                f'{file}, line {line}, has the unknown label "{label}"; the run\'s labels are {", ".join(wording.labels)}'
-            )
-        examples.append((text, numbers[label]))
-    return TaskData(
-        train=tuple(examples),
-        validation=tuple(examples[:1]),  # the coordinator judges; a task must hold something out
-        labels=wording.labels,
-        prompt=wording.prompt,
-        verbalizers=wording.verbalizers,
-    )
+    """A file of this device's own in the form of the run's task, all of it to train on; the coordinator judges."""
+    task, wording = settings.task, settings.wording
+    changes: dict[str, Any] = {
+        "train": file,
+        "validation": file,  # a task must hold something out; nobody looks at it
+        "validation_examples": 1,
+        "train_examples": None,
+        "train_examples_per_label": None,
+        "folder": None,
+        "dataset": None,
+    }
+    if task.name == "embedded" or ":" in task.name:  # made, not read: a labelled file takes its place
+        changes |= {"name": "text", "prompt": wording.prompt, "verbalizers": wording.verbalizers}
+    if changes.get("name", task.name) == "text":
+        changes["labels"] = wording.labels
+    return tasks.load(task.model_copy(update=changes))
 
 
 class _Silence:

@@ -6,7 +6,7 @@ A device takes numbers and wording from its coordinator, never a path and never 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +19,7 @@ __all__ = ["Local", "Told", "Wording", "as_told", "software", "told"]
 
 # A model's and a task's settings that name something on a machine: each device has its own.
 _MODEL_PLACES = {"path", "cache_folder", "device"}
-_TASK_PLACES = {"folder", "train", "validation"}
+_TASK_PLACES = {"folder", "train", "validation", "dataset"}
 
 
 class _Frozen(BaseModel):
@@ -29,11 +29,9 @@ class _Frozen(BaseModel):
 class Wording(_Frozen):
     """Labels, prompt and answer words: those of the coordinator's task, for data of a device's own as well."""
 
-    labels: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    labels: tuple[str, ...] = Field(max_length=1000)
     prompt: str = Field(max_length=10_000)
-    verbalizers: tuple[str, ...] = Field(min_length=1, max_length=1000)
-    text_column: str
-    label_column: str
+    verbalizers: tuple[str, ...] = Field(max_length=1000)
 
 
 class Told(_Frozen):
@@ -49,7 +47,6 @@ class Told(_Frozen):
     threads: int = Field(ge=1, le=1024)
     rounds: int = Field(ge=1)
     reads_files: bool
-    scalars: Literal[1]
 
 
 @dataclass(frozen=True)
@@ -84,14 +81,11 @@ def told(scenario: Scenario, data: TaskData, meta: dict[str, Any], bounded: bool
             "labels": list(data.labels),
             "prompt": data.prompt,
             "verbalizers": list(data.verbalizers),
-            "text_column": task.text_column,
-            "label_column": task.label_column,
         },
         "bounded": bounded,
         "threads": scenario.compute.threads,
         "rounds": scenario.federation.rounds,
         "reads_files": any(getattr(task, name) is not None for name in _TASK_PLACES),
-        "scalars": 1,
     }
 
 

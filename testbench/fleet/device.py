@@ -167,10 +167,9 @@ class FleetDevice:
 
     def _apply(self, rows: Rows) -> None:
         device = self._device
-        if rows.estimates.shape[1] != self._settings.zeroth_order.directions:
-            raise FleetError(
-                f"the coordinator sent {rows.estimates.shape[1]} estimates a round, not {self._settings.zeroth_order.directions}"
-            )
+        found, wanted = rows.estimates.shape[1], self._settings.zeroth_order.directions
+        if found != wanted:
+            raise FleetError(f"the coordinator sent {found} estimates a round, and the run has {wanted} directions")
         told = [_row(rows, place) for place in range(len(rows.seeds))]
         if device.measured and len(told) == 1:
             loss = self._loss

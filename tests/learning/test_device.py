@@ -21,6 +21,7 @@ from learning.uplink import NoiseFreeUplink
 from tests.learning.tiny import QuadraticObjective, tiny_opt, toy_data
 
 DATA = toy_data()
+ZO = ZerothOrderConfig(learning_rate=1e-2, mu=1e-3, clip=50.0)
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Nearby:
     """Devices in this process that are told one by one, and of whom some sleep."""
 
     devices: list[Device]
+    n: int = 1
     asleep: dict[int, set[int]] = field(default_factory=dict)
     rows: list[JournalRow] = field(default_factory=list)
     checkpoints: dict[int, str] = field(default_factory=dict)
@@ -47,7 +49,7 @@ class Nearby:
             device.catch_up(self.rows)
 
     def measure(self, round_index: int, seed: int) -> Gathered:
-        payloads, present, losses = np.zeros((len(self.devices), 1)), np.zeros(len(self.devices), bool), []
+        payloads, present, losses = np.zeros((len(self.devices), self.n)), np.zeros(len(self.devices), bool), []
         for number, device in enumerate(self.devices):
             if round_index in self.asleep.get(number, ()):
                 continue
@@ -55,12 +57,12 @@ class Nearby:
             found = device.ask(round_index, seed)
             assert device.ask(round_index, seed) is found  # asked twice, measured once
             payloads[number], present[number] = found.payloads, True
-            losses.append(found.mean_loss)
+            losses += [found.mean_loss] * found.samples
         return Gathered(payloads, present, float(np.mean(losses)) if losses else float("nan"), 0.0)
 
     def broadcast(self, seed: int, learning_rate: float, estimates: np.ndarray | None) -> None:
-        value = None if estimates is None else float(estimates[0])
-        row = JournalRow(len(self.rows), seed, value, value is None, {})
+        values = None if estimates is None else tuple(estimates.tolist())
+        row = JournalRow(len(self.rows), seed, values, values is None, {}, learning_rate)
         self.rows.append(row)
         for device in self.devices:
             if device.measured and device.next_round == row.round:
@@ -81,43 +83,53 @@ def config(**changes: Any) -> FederationConfig:
     return FederationConfig(**(base | changes))
 
 
-ZO = ZerothOrderConfig(learning_rate=1e-2, mu=1e-3, clip=50.0)
-
-
-def devices(meta: dict[str, Any], settings: FederationConfig, build: Any = lambda: tiny_opt(DATA)) -> list[Device]:
+def devices(
+    meta: dict[str, Any], settings: FederationConfig, build: Any = lambda: tiny_opt(DATA), zo: ZerothOrderConfig = ZO
+) -> list[Device]:
     shares = shards([label for _, label in DATA.train], settings)
-    return [Device(build, DATA.train, share, number, settings, ZO, meta) for number, share in enumerate(shares)]
+    return [Device(build, DATA.train, share, number, settings, zo, meta) for number, share in enumerate(shares)]
 
 
 def fleet(
-    settings: FederationConfig, path: Any = ":memory:", asleep: dict[int, set[int]] | None = None, build: Any = None, **own: Any
+    settings: FederationConfig,
+    path: Any = ":memory:",
+    asleep: dict[int, set[int]] | None = None,
+    build: Any = None,
+    zo: ZerothOrderConfig = ZO,
 ) -> tuple[FleetFederation, Nearby]:
     build = build or (lambda: tiny_opt(DATA))
     made: list[Nearby] = []
 
     def make(meta: dict[str, Any]) -> Nearby:
-        made.append(Nearby(devices(meta, settings, build), asleep or {}))
+        made.append(Nearby(devices(meta, settings, build, zo), zo.directions, asleep or {}))
         return made[0]
 
-    federation = FleetFederation(
-        build(), DATA, settings, ZO, NoiseFreeUplink(), Journal(path), devices=make, hash_every=5, **own
-    )
+    federation = FleetFederation(build(), DATA, settings, zo, NoiseFreeUplink(), Journal(path), devices=make, hash_every=5)
     return federation, made[0]
 
 
-def one_process(settings: FederationConfig) -> Federation:
-    return Federation(tiny_opt(DATA), DATA, settings, ZO, NoiseFreeUplink(), Journal(":memory:"))
+def one_process(settings: FederationConfig, zo: ZerothOrderConfig = ZO) -> Federation:
+    return Federation(tiny_opt(DATA), DATA, settings, zo, NoiseFreeUplink(), Journal(":memory:"))
 
 
-def rows_of(journal: Journal) -> list[tuple[int, int, float | None]]:
-    return [(row.round, row.seed, row.estimate) for row in journal.rows()]
+def rows_of(journal: Journal) -> list[tuple[object, ...]]:
+    return [(row.round, row.seed, row.estimates, row.learning_rate) for row in journal.rows()]
 
 
-@pytest.mark.parametrize("changes", [{}, {"rows_per_forward": 2}, {"split": "dirichlet"}])
-def test_apart_they_have_the_weights_of_one_process(changes: dict[str, Any]) -> None:
-    whole = one_process(config(**changes))
+@pytest.mark.parametrize(
+    ("changes", "step"),
+    [
+        ({}, {}),
+        ({"rows_per_forward": 3}, {"perturbation": "gaussian"}),
+        ({"sampling": "poisson"}, {}),
+        ({"split": "dirichlet"}, {"directions": 3, "schedule": "linear", "warmup_rounds": 2, "weight_decay": 0.5}),
+    ],
+)
+def test_apart_they_have_the_weights_of_one_process(changes: dict[str, Any], step: dict[str, Any]) -> None:
+    zo = ZerothOrderConfig(**(ZO.model_dump() | step))
+    whole = one_process(config(**changes), zo)
     records = list(whole.run())
-    federation, near = fleet(config(**changes))
+    federation, near = fleet(config(**changes), zo=zo)
     theirs = list(federation.run())
     expected = weights_sha256(whole.objective.model)
     assert [device.weights_sha256() for device in near.devices] == [expected] * 3

@@ -129,7 +129,8 @@ class SequenceClassifier(Classifier):
         model.config.pad_token_id = self._padding  # type: ignore[union-attr]
         tokenizer.truncation_side = "left"
         self._longest = context_tokens(model, tokenizer, config.max_tokens)
-        self._segmented = "token_type_ids" in inspect.signature(model.forward).parameters
+        kinds = int(getattr(model.config, "type_vocab_size", 0) or 0)  # type: ignore[union-attr]
+        self._segmented = kinds > 1 and "token_type_ids" in inspect.signature(model.forward).parameters
         self._order = None if order is None else torch.tensor(list(order), device=self._device)
 
     def prepare(self, examples: Sequence[Example]) -> Encoded:
@@ -137,26 +138,24 @@ class SequenceClassifier(Classifier):
         pairs = [_pair(text) for text, _ in examples]
         second = [pair[1] for pair in pairs] if len(pairs[0]) == 2 else None
         first = [pair[0] for pair in pairs]
-        whole = self._tokenizer(first, second, verbose=False)["input_ids"]
-        cut = sum(len(row) > self._longest for row in whole)
-        encoded = self._tokenizer(first, second, truncation=True, max_length=self._longest) if cut else None
+        lengths = [len(row) for row in self._tokenizer(first, second, verbose=False)["input_ids"]]
+        encoded = self._tokenizer(
+            first, second, truncation=True, max_length=self._longest, return_token_type_ids=self._segmented
+        )
+        cut = sum(length > self._longest for length in lengths)
         if cut:
             self.notes.append(
-                f"{cut} of {len(whole)} texts are longer than {self._longest} tokens and were cut on their left (model.max_tokens)"
+                f"{cut} of {len(lengths)} texts are longer than {self._longest} tokens and were cut on their left (model.max_tokens)"
             )
-        rows = whole if encoded is None else encoded["input_ids"]
+        rows = encoded["input_ids"]
         if not self._has_padding and any(row[-1] == self._padding for row in rows):
             raise ModelError(
                 "the tokenizer has no pad token and ends texts with the token that would stand for it; name a pad_token in the "
                 "model folder's tokenizer_config.json"
             )
-        segments = None
-        if self._segmented and second is not None:
-            segments = self._tokenizer(first, second, truncation=True, max_length=self._longest).get("token_type_ids")
         labels = torch.tensor([label for _, label in examples], device=self._device)
-        return Encoded(
-            Rows.of(rows, self._device), None if segments is None else Rows.of(segments, self._device), labels
-        )
+        segments = Rows.of(encoded["token_type_ids"], self._device) if self._segmented else None
+        return Encoded(Rows.of(rows, self._device), segments, labels)
 
     def logits(self, dataset: Encoded, indices: Indices) -> torch.Tensor:
         """float32[B, labels]: the head's scores."""

@@ -86,7 +86,9 @@ def _remedy(config: FederationConfig) -> str:
 
 def _by_file(files: Sequence[int] | None, config: FederationConfig) -> tuple[Indices, ...]:
     if files is None:
-        raise TaskError('federation.split "by_file" takes a list of training files, one per device; set task.train to such a list')
+        raise TaskError(
+            'federation.split "by_file" takes a list of training files, one per device; set task.train to such a list'
+        )
     numbers = np.asarray(files, dtype=np.int64)
     if numbers.max() >= config.devices:
         raise TaskError(

@@ -148,7 +148,9 @@ class ModelConfig(_Frozen):
 class TaskConfig(_Frozen):
     """Which data. ``name`` names a task that comes with the package (docs/tasks.md), or ``module:function``."""
 
-    name: str = Field(default="embedded", description="embedded, text, squad, sst2, rte, ... (docs/tasks.md), or module:function")
+    name: str = Field(
+        default="embedded", description="embedded, text, squad, sst2, rte, ... (docs/tasks.md), or module:function"
+    )
     folder: Path | None = Field(default=None, description="folder with the files of the task under their own names")
     train: Path | tuple[Path, ...] | None = Field(
         default=None, description="training file (.tsv, .csv, .jsonl; SQuAD: .json), or a list of them"
@@ -159,7 +161,9 @@ class TaskConfig(_Frozen):
     )
     subset: str | None = Field(default=None, description="configuration of the dataset; GLUE-like tasks know their own")
     train_split: str = Field(default="train", description="dataset: split of the training examples")
-    validation_split: str | None = Field(default=None, description="dataset: split of the held-out examples; none: the usual one")
+    validation_split: str | None = Field(
+        default=None, description="dataset: split of the held-out examples; none: the usual one"
+    )
     validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="text: held-out part of the training file")
     text_column: str = Field(default="text", description="text: column that {text} of the prompt stands for")
     label_column: str = Field(default="label", description="text: column with the label")
@@ -171,7 +175,9 @@ class TaskConfig(_Frozen):
     )
     verbalizers: tuple[str, ...] | None = Field(default=None, min_length=2, description="answer word per label")
     train_examples: int | None = Field(default=None, ge=1, description="use this many training examples")
-    train_examples_per_label: int | None = Field(default=None, ge=1, description="use this many training examples of each label")
+    train_examples_per_label: int | None = Field(
+        default=None, ge=1, description="use this many training examples of each label"
+    )
     validation_examples: int | None = Field(default=None, ge=1, description="use this many validation examples")
     seed: Seed = Field(default=0, description="seed of the choice of examples")
 

@@ -56,7 +56,9 @@ class ModuleObjective:
         self._name = f"{type(module).__module__}:{type(module).__qualname__}"
         lacking = [name for name in ("encode", "losses", "scores") if not callable(getattr(module, name, None))]
         if lacking:
-            raise ModelError(f"the model {self._name} lacks the method {' and '.join(lacking)}; docs/own-model.md says what each does")
+            raise ModelError(
+                f"the model {self._name} lacks the method {' and '.join(lacking)}; docs/own-model.md says what each does"
+            )
         self._device = usable_device(config.device)
         self._precision = Precision(config.forward, self._device)
         self._own: Any = module.to(self._device).eval()
@@ -98,7 +100,7 @@ class ModuleObjective:
             losses = self._own.losses(batch)
         if not isinstance(losses, torch.Tensor) or losses.shape != (count,):
             raise ModelError(
-                f'{self._name}.losses must return one loss per example, shape ({count},), and returned {_shape(losses)}; a loss of '
+                f"{self._name}.losses must return one loss per example, shape ({count},), and returned {_shape(losses)}; a loss of "
                 'torch does so with reduction="none"'
             )
         return losses.float()

@@ -112,9 +112,7 @@ class AnsweringModel:
     def write(self, dataset: Questions, indices: Indices) -> list[str]:
         """The generated answers: greedy, up to the first line break."""
         tokens, mask = dataset.prompts.padded(indices, self._padding, left=True)
-        written = self._forward.generate(
-            tokens, mask, longest=self._answer_tokens, stops=self._stops, padding=self._padding
-        )
+        written = self._forward.generate(tokens, mask, longest=self._answer_tokens, stops=self._stops, padding=self._padding)
         texts: list[str] = self._tokenizer.batch_decode(written.tolist(), skip_special_tokens=True)
         return [text.partition("\n")[0].strip() for text in texts]
 

@@ -65,9 +65,7 @@ class Wording:
     :param closed: whether the tokenizer's end tokens are put after the text
     """
 
-    def __init__(
-        self, tokenizer: Any, template: str, fields: Sequence[str], longest: int, *, closed: bool = False
-    ) -> None:
+    def __init__(self, tokenizer: Any, template: str, fields: Sequence[str], longest: int, *, closed: bool = False) -> None:
         self._tokenizer = tokenizer
         self._longest = longest
         pieces = re.split(r"\{(\w+)\}", template)

@@ -95,7 +95,9 @@ class MaskedLanguageModel(Classifier):
         self.notes += self._wording.cut_note(cut, len(rows))
         for row, (text, _) in zip(rows, examples, strict=True):
             if row.count(self._mask) != 1:
-                raise TaskError(f'a text holds the mask token "{self._tokenizer.mask_token}" itself; remove it: {str(text)[:60]}')
+                raise TaskError(
+                    f'a text holds the mask token "{self._tokenizer.mask_token}" itself; remove it: {str(text)[:60]}'
+                )
         places = torch.tensor([row.index(self._mask) for row in rows], device=self._device)
         labels = torch.tensor([label for _, label in examples], device=self._device)
         return MaskedPrompts(Rows.of(rows, self._device), places, labels)

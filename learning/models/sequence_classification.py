@@ -69,9 +69,7 @@ def _load(config: ModelConfig, configuration: Any, labels: Sequence[str], notes:
     prefix = str(getattr(model, "base_model_prefix", "")) + "."
     lost = [name for name in missing if name.startswith(prefix) and ".pooler." not in name]
     if lost:
-        raise ModelError(
-            f"the weights in {config.path} lack {len(lost)} tensors, such as {lost[0]}; complete the download"
-        )
+        raise ModelError(f"the weights in {config.path} lack {len(lost)} tensors, such as {lost[0]}; complete the download")
     if missing:
         draw_tensors(model, configuration, config.weights_seed, set(missing))
         notes.append(f"the classification head is new: {len(missing)} tensors were drawn from model.weights_seed")

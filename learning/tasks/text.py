@@ -28,7 +28,9 @@ def load(config: TaskConfig) -> TaskData:
     if len(labels) < 2:
         raise TaskError(f'every row of {where} has the label "{labels[0]}"; two labels or more are needed')
     if config.verbalizers is None and len(labels) != 2:
-        raise TaskError(f"{where} has {len(labels)} labels ({', '.join(labels)}); set task.verbalizers, one answer word per label")
+        raise TaskError(
+            f"{where} has {len(labels)} labels ({', '.join(labels)}); set task.verbalizers, one answer word per label"
+        )
     train = [(number, e) for number, (table, rows) in enumerate(tables) for e in _index(table, rows, labels)]
     if found.validation is not None:
         held_out = _index(found.validation, _rows(found.validation, fields, config), labels)

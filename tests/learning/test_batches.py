@@ -105,7 +105,9 @@ def test_an_empty_device_is_refused_by_name() -> None:
     assert sorted(np.concatenate(whole).tolist()) == list(range(60))
     # Only what is lacking moves: an alpha that leaves nobody short deals as without the minimum.
     even = config.model_copy(update={"dirichlet_alpha": 50.0})
-    for plain, kept in zip(shards(labels, even), shards(labels, even.model_copy(update={"dirichlet_min_examples": 2})), strict=True):
+    for plain, kept in zip(
+        shards(labels, even), shards(labels, even.model_copy(update={"dirichlet_min_examples": 2})), strict=True
+    ):
         np.testing.assert_array_equal(plain, kept)
     with pytest.raises(TaskError, match="do not give each of 5 devices 13"):
         shards(labels, config.model_copy(update={"dirichlet_min_examples": 13}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from learning.config import TaskConfig
@@ -48,7 +50,7 @@ def load(config: TaskConfig) -> TaskData:
     )
 
 
-def _rows(table: Table, fields: dict[str, Columns], config: TaskConfig) -> list[tuple[int, Text, str]]:
+def _rows(table: Table, fields: Mapping[str, Columns], config: TaskConfig) -> list[tuple[int, Text, str]]:
     return labelled(table, fields, (config.label_column,))[0]
 
 

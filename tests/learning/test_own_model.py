@@ -106,9 +106,12 @@ def test_a_whole_objective_is_taken_as_it_is() -> None:
     ],
 )
 def test_what_is_wrong_with_a_module(methods: dict[str, Any], expected: str) -> None:
-    with pytest.raises(ModelError) as error:
+    def use() -> None:
         objective = ModuleObjective(broken(**methods)())
         objective.assess(objective.prepare(DATA.train), np.array([0, 1]))
+
+    with pytest.raises(ModelError) as error:
+        use()
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
 

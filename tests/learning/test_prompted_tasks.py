@@ -153,7 +153,7 @@ def test_a_task_in_its_own_files(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_label_that_no_verbalizer_names(name: str, tmp_path: Path) -> None:
-    train, validation, content, example, _ = FILES[name]
+    train, validation, content, _, _ = FILES[name]
     encoding = "latin-1" if name == "trec" else "utf-8"
     known = {"mnli": "neutral\n", "trec": "DESC:", "cola": "\t1\t", "sst5": "4,"}.get(name)
     for old in (known, '"contradiction"', '"not_entailment"', "not_entailment", '"neutral"', "true", "false", "\t1\n", "\n0\t"):
@@ -199,13 +199,13 @@ def test_own_wording(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match='set task.folder or task.train, or task.dataset = "aps/super_glue"'):
+    with pytest.raises(TaskError, match=r'set task.folder or task.train, or task.dataset = "aps/super_glue"'):
         tasks.load(TaskConfig(name="boolq"))
     with pytest.raises(TaskError, match=r"there is no file .*train.jsonl; the folder of boolq holds train.jsonl and val.jsonl"):
         tasks.load(TaskConfig(name="boolq", folder=tmp_path))
     for file in ("train.jsonl", "val.jsonl"):
         (tmp_path / file).write_text(lines({"question": "q", "label": True}))
-    with pytest.raises(TaskError, match='line 1, has no column "passage"; it has question, label'):
+    with pytest.raises(TaskError, match=r'line 1, has no column "passage"; it has question, label'):
         tasks.load(TaskConfig(name="boolq", folder=tmp_path))
     with pytest.raises(TaskError, match="needs held-out examples"):
         tasks.load(TaskConfig(name="boolq", train=tmp_path / "train.jsonl"))

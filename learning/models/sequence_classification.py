@@ -127,11 +127,7 @@ class SequenceClassifier(Classifier):
         model.config.pad_token_id = self._padding  # type: ignore[union-attr]
         tokenizer.truncation_side = "left"
         self._longest = context_tokens(model, tokenizer, config.max_tokens)
-<<<<<<< HEAD
         kinds = int(getattr(model.config, "type_vocab_size", 0) or 0)
-=======
-        kinds = int(getattr(model.config, "type_vocab_size", 0) or 0)  # type: ignore[union-attr]
->>>>>>> main
         self._segmented = kinds > 1 and "token_type_ids" in inspect.signature(model.forward).parameters
         self._order = None if order is None else torch.tensor(list(order), device=self._device)
 
@@ -144,15 +140,7 @@ class SequenceClassifier(Classifier):
         encoded = self._tokenizer(
             first, second, truncation=True, max_length=self._longest, return_token_type_ids=self._segmented
         )
-<<<<<<< HEAD
         self.notes += cut_note(sum(length > self._longest for length in lengths), len(lengths), self._longest)
-=======
-        cut = sum(length > self._longest for length in lengths)
-        if cut:
-            self.notes.append(
-                f"{cut} of {len(lengths)} texts are longer than {self._longest} tokens and were cut on their left (model.max_tokens)"
-            )
->>>>>>> main
         rows = encoded["input_ids"]
         if not self._has_padding and any(row[-1] == self._padding for row in rows):
             raise ModelError(

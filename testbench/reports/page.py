@@ -167,15 +167,16 @@ def _compared(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def _differing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Settings in which the scenarios differ."""
-    flat = [dict(_flat(run.scenario.plain())) for run in runs]
+    flat = [dict(flat(run.scenario.plain())) for run in runs]
     keys = sorted({key for settings in flat for key in settings})
     rows = [(key, [str(settings.get(key, "none")) for settings in flat]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
 
-def _flat(data: dict[str, Any], place: str = "") -> list[tuple[str, Any]]:
+def flat(data: dict[str, Any], place: str = "") -> list[tuple[str, Any]]:
+    """Settings by dotted key."""
     return [
         pair
         for key, value in data.items()
-        for pair in (_flat(value, f"{place}{key}.") if isinstance(value, dict) else [(f"{place}{key}", value)])
+        for pair in (flat(value, f"{place}{key}.") if isinstance(value, dict) else [(f"{place}{key}", value)])
     ]

@@ -97,7 +97,12 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
     if twin:
         config = LinkConfig.model_validate({**config.model_dump(), "fidelity": "waveform"})
     airs: list[_Seen] = []
-    link = waveform_link(config, scenario.seed, lambda inner: airs.append(_Seen(inner)) or airs[0])
+
+    def see(inner: Any) -> _Seen:
+        airs.append(_Seen(inner))
+        return airs[0]
+
+    link = waveform_link(config, scenario.seed, see)
     uplink = _Keeping(LinkUplink(link))
     data, build = prepare(scenario, watcher)
     with Journal(run.folder.journal, read_only=True) as source, Journal(":memory:") as journal:
@@ -187,7 +192,7 @@ def _constellation(axes: Axes, slot: Slot) -> None:
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xlabel="in phase", ylabel="quadrature")
-    axes.figure.subplots_adjust(right=0.68)
+    axes.set_position((0.15, 0.16, 0.53, 0.80))
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, fontsize=6.5, frameon=False)
 
 

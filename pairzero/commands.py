@@ -228,7 +228,7 @@ def _toml(key: str, value: Any) -> str:
             table = tomlkit.inline_table()
             table.update(value)
             return table.as_string()
-        return tomlkit.item(value).as_string()
+        return str(tomlkit.item(value).as_string())
     except (TOMLKitError, ValueError, TypeError) as error:
         raise ScenarioError(
             f"{key} cannot be {value!r}: a setting is text, a number, true or false, a list or a mapping; leave it out for its "

@@ -103,7 +103,7 @@ def _machine() -> list[Finding]:
         threads = Finding("threads", "note", f"OMP_NUM_THREADS={limit}, and {usable} cores", f"export OMP_NUM_THREADS={usable}")
     if importlib.util.find_spec("psutil") is None:
         return [threads]
-    import psutil
+    import psutil  # type: ignore[import-untyped, unused-ignore]
 
     memory = psutil.virtual_memory()
     return [threads, Finding("memory", "ok", f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from learning.keys import MAX_SEED
 
-__all__ = ["FaultsConfig", "FederationConfig", "ModelConfig", "TaskConfig", "ZerothOrderConfig"]
+__all__ = ["FaultsConfig", "FederationConfig", "LoraConfig", "ModelConfig", "TaskConfig", "ZerothOrderConfig"]
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -83,13 +84,63 @@ class ZerothOrderConfig(_Frozen):
     clip_scope: Literal["device", "sample"] = Field(
         default="device", description="clip each device's mean, or each sample's difference before the mean"
     )
-    perturbation: Literal["rademacher", "gaussian"] = Field(default="rademacher", description="law of z")
+    clip_norm: Literal["direction", "joint"] = Field(
+        default="direction", description="clip every direction by itself, or a round's directions jointly in Euclidean norm"
+    )
+    perturbation: Literal["rademacher", "gaussian", "mezo"] = Field(
+        default="rademacher",
+        description="law of z; mezo: torch's own normal stream on the CPU, to compare with published runs (not portable)",
+    )
+    directions: int = Field(default=1, ge=1, le=1024, description="directions per round, a scalar and two evaluations each")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="learning rate over the rounds: as it is, or falling to zero at the last one"
+    )
+    warmup_rounds: int = Field(default=0, ge=0, description="rounds over which the learning rate rises linearly at first")
+    weight_decay: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="lambda: matrices shrink by 1 - eta lambda in every round"
+    )
 
     @model_validator(mode="after")
     def _representable(self) -> ZerothOrderConfig:
         if not 1e-30 < float(np.float32(min(self.mu, 1e30))) < 1e30:
             raise ValueError("mu must lie between 1e-30 and 1e30, so that float32 can hold it")
+        if self.learning_rate * self.weight_decay >= 1:
+            raise ValueError("learning_rate times weight_decay must be below 1; lower weight_decay")
         return self
+
+    def rate(self, round_index: int, rounds: int) -> float:
+        """Learning rate of a round of a run of ``rounds``; the journal keeps it wherever it is not constant."""
+        factor = 1.0
+        if self.warmup_rounds:
+            factor = min(1.0, (round_index + 1) / self.warmup_rounds)
+        after = min(1.0, max(0, round_index - self.warmup_rounds) / max(1, rounds - self.warmup_rounds))
+        if self.schedule == "linear":
+            factor *= 1.0 - after
+        elif self.schedule == "cosine":
+            factor *= 0.5 * (1.0 + math.cos(math.pi * after))
+        return self.learning_rate * factor
+
+    @property
+    def constant_rate(self) -> bool:
+        """Whether every round has the learning rate as it is."""
+        return self.schedule == "constant" and not self.warmup_rounds
+
+    def description(self) -> dict[str, Any]:
+        """What a resumed run must share; what came later than the first journals only where it is not the default."""
+        later = ("clip_norm", "directions", "schedule", "warmup_rounds", "weight_decay")
+        default = type(self)()
+        left_out = {name for name in later if getattr(self, name) == getattr(default, name)}
+        return self.model_dump(mode="json", exclude=left_out)
+
+
+class LoraConfig(_Frozen):
+    """Low-rank adapters (Hu et al., arXiv 2106.09685) through peft; only they are trained. Off while rank is 0."""
+
+    rank: int = Field(default=0, ge=0, le=4096, description="rank r of every adapter; 0: no adapters")
+    alpha: Positive = Field(default=16.0, description="adapters are scaled by alpha / rank")
+    targets: tuple[str, ...] = Field(
+        default=("q_proj", "v_proj"), min_length=1, description="names, or ends of names, of the linear layers that get one"
+    )
 
 
 class ModelConfig(_Frozen):
@@ -107,6 +158,18 @@ class ModelConfig(_Frozen):
         default="float32", description="arithmetic of the forward passes; weights stay float32"
     )
     cache_folder: Path | None = Field(default=None, description="where sentence features are kept")
+    trainable: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description='patterns of the names of the weights to train, such as "*.layers.11.*"; none: all of them',
+    )
+    lora: LoraConfig = LoraConfig()
+
+    @model_validator(mode="after")
+    def _one_subset(self) -> ModelConfig:
+        if self.trainable is not None and self.lora.rank:
+            raise ValueError("trainable and lora both say what is trained; leave one of them out")
+        return self
 
     @property
     def draws_weights(self) -> bool:

@@ -130,7 +130,7 @@ def _learning(
 def _link(scenario: Scenario, totals: LinkTotals, summary: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(11, 3.7), layout="constrained")
     scatter, snr, error = figure.subplots(1, 3)
-    heard = ~totals.lost & np.isfinite(totals.estimate)
+    heard = totals.heard
     _scatter(scatter, totals.true_mean[heard], totals.estimate[heard])
     gain = totals.columns["aligned_gain"]
     with np.errstate(divide="ignore", invalid="ignore"):  # an unbiased estimate of a small power can be negative
@@ -168,7 +168,8 @@ def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> N
     error = (totals.estimate - totals.true_mean)[heard]
     unit = 1.0 if peak is None else peak * math.sqrt(link.n0 / 2.0)
     if peak is not None:
-        unit = unit / (totals.columns["aligned_gain"][heard] * totals.columns["active"][heard])
+        active = totals.columns["aligned_gain"] * totals.columns["active"]
+        unit = unit / np.broadcast_to(active[:, None], heard.shape)[heard]
     if error.size:
         normalised = error / unit
         spread = float(np.percentile(np.abs(normalised), 99))

@@ -1,5 +1,6 @@
 """Run a scenario: build the federation, go through its rounds, leave a complete run folder behind."""
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from testbench.uplinks import noise_free, open_uplink
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
     from testbench.privacy.design import Design
+    from testbench.tensorboard import Curves
 
 
 class Watcher:
@@ -217,7 +219,10 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             if folder is not None:
                 folder.add_evaluation(evaluation)
             watcher.evaluated(evaluation)
+            if curves is not None:
+                curves.evaluated(evaluation.round, evaluation.accuracy, evaluation.loss)
 
+        curves: Curves | None = None
         if 0 not in measured:
             measure()  # of the base weights, before the journal is replayed
         if done:
@@ -226,12 +231,24 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             if evaluations:
                 watcher.evaluated(evaluations[-1])
         n0 = scenario.link.n0
+        curves = _curves(scenario, folder, done)
+        if curves is not None:
+            stack.callback(curves.close)
+            for evaluation in evaluations:
+                curves.evaluated(evaluation.round, evaluation.accuracy, evaluation.loss)
+        spoilt = 0
         for record in federation.run():
             power = record.diagnostics.get("received_power")
             snr_db = None if power is None or power <= 0 else 10.0 * math.log10(power / n0)
             if "epsilon_spent" in record.diagnostics:
                 watcher.spent(record.diagnostics["epsilon_spent"])
             watcher.round(record.mean_loss, snr_db)
+            if curves is not None:
+                curves.round(record.round, record.mean_loss, record.estimate, record.diagnostics)
+            if "nonfinite_payloads" in record.diagnostics:
+                spoilt += 1
+                if spoilt == 1:
+                    watcher.say(f"warning: {label}, the loss of round {record.round} is not a number; every device skips it")
             if federation.next_round % scenario.evaluation.every == 0:
                 measure()
                 if evaluations[-1].loss is None:
@@ -248,6 +265,17 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             "lower zeroth_order.learning_rate or raise link.snr_max_db"
         )
     return evaluations
+
+
+def _curves(scenario: Scenario, folder: RunFolder | None, done: int) -> "Curves | None":
+    wanted = scenario.evaluation.tensorboard
+    if folder is None or not wanted:
+        return None
+    if wanted == "where_installed" and importlib.util.find_spec("tensorboard") is None:
+        return None
+    from testbench.tensorboard import Curves
+
+    return Curves(folder.path / "tensorboard", done)
 
 
 def _noise_free(scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher) -> list[Evaluation]:

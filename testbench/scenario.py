@@ -56,6 +56,9 @@ class EvaluationConfig(_Frozen):
 
     every: int = Field(default=50, ge=1, description="rounds between evaluations")
     noise_free: bool = Field(default=False, description="also run the same federation over a noise-free link")
+    tensorboard: bool | Literal["where_installed"] = Field(
+        default="where_installed", description="write curves for TensorBoard into the run folder's tensorboard/"
+    )
 
 
 class ComputeConfig(_Frozen):

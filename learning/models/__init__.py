@@ -9,9 +9,10 @@ from learning.config import ModelConfig
 from learning.data import TaskData
 from learning.discovery import find as _find
 from learning.discovery import names as _names
+from learning.models._subset import merge_adapters, narrow
 from learning.objective import Objective, Progress
 
-__all__ = ["build", "find", "names"]
+__all__ = ["build", "find", "merge_adapters", "names"]
 
 
 def names() -> list[str]:
@@ -26,4 +27,4 @@ def find(kind: str) -> Callable[[ModelConfig, TaskData, Progress | None], Object
 
 def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> Objective:
     """Load or make the model that ``config`` names, for the labels and wording of ``data``."""
-    return find(config.kind)(config, data, progress)
+    return narrow(find(config.kind)(config, data, progress), config)

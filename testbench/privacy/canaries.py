@@ -151,7 +151,7 @@ def score(
         rest[t] = undecided.sum() / (size * federation.devices)
         if math.isfinite(run.estimates[t]):
             present[which, t] = True
-        step.tell(t, float(run.estimates[t]) if math.isfinite(run.estimates[t]) else None)
+        step.tell(t, (float(run.estimates[t]),) if math.isfinite(run.estimates[t]) else None)
         if progress is not None:
             progress(t + 1)
     ratio = run.amplitudes / math.sqrt(scenario.link.n0 / 2.0)

@@ -78,7 +78,7 @@ def link(run: Run) -> list[Panel]:
     if not run.physical or not run.rounds:
         return []
     totals, n0 = run.totals, run.scenario.link.n0
-    heard = ~totals.lost & np.isfinite(totals.estimate) & np.isfinite(totals.true_mean)
+    heard = totals.heard
 
     def scatter(axes: Axes) -> None:
         true, estimate = _thin(totals.true_mean[heard]), _thin(totals.estimate[heard])
@@ -100,7 +100,11 @@ def link(run: Run) -> list[Panel]:
         axes.set(xlabel="round", ylabel="received SNR [dB]")
 
     return [
-        panel("What the server hears", "One point a round; on the line, the estimate is what a perfect link returns.", scatter),
+        panel(
+            "What the server hears",
+            "One point a round and direction; on the line, the estimate is what a perfect link returns.",
+            scatter,
+        ),
         panel("Received SNR", f"|vᴴy|²/N0 of the sum, N0 = {n0:g} per complex sample.", snr),
     ]
 

@@ -3,7 +3,8 @@
 A command ``pairzero NAME`` is a function ``pairzero.NAME``, and ``pairzero GROUP NAME`` a function ``pairzero.GROUP.NAME``; a
 dash reads as an underscore. Options keep their names, but for ``--set``, which is ``settings``: a mapping of dotted keys to
 values, or the list of ``key=value`` of the command line. Functions return what the command would have printed; with
-``progress=True`` they also draw its bars. What they raise is one sentence, of the class
+``progress=True`` they also draw its bars. A command that is not listed here is there all the same, as the function that the
+command line calls: it prints, and returns nothing. What they raise is one sentence, of the class
 :class:`testbench.errors.TestbenchError` or the rooms' own (``bridge.errors``, ``learning.errors``, ``phy.errors``). Importing
 this package loads nothing heavy.
 
@@ -18,6 +19,8 @@ True
 The rooms themselves are packages of their own: :mod:`phy`, :mod:`learning`, :mod:`bridge`, :mod:`testbench`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from pairzero import air, capture, privacy, sdr
 from pairzero.commands import (
     Settings,
@@ -25,6 +28,7 @@ from pairzero.commands import (
     compare,
     demo,
     doctor,
+    export,
     init,
     load,
     read,
@@ -44,6 +48,7 @@ __all__ = [
     "compare",
     "demo",
     "doctor",
+    "export",
     "init",
     "load",
     "privacy",
@@ -56,3 +61,10 @@ __all__ = [
     "sdr",
     "stress",
 ]
+
+if not TYPE_CHECKING:  # to a type checker, a name that is not listed is an error
+
+    def __getattr__(name: str) -> Any:
+        from pairzero._found import command
+
+        return command("", name)

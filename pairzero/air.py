@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["keys", "serve"]
 
@@ -18,3 +19,11 @@ def keys(folder: str | os.PathLike[str]) -> None:
     from bridge.keys import generate_keys
 
     generate_keys(os.fspath(folder))
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from pairzero._found import command
+
+        return command("air", name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pairzero.commands import PathLike, Settings, load
 
@@ -69,3 +69,11 @@ def _loaded(scenario: Scenario | PathLike, settings: Settings | None) -> Scenari
     from testbench.scenario import Scenario as ScenarioClass
 
     return scenario if isinstance(scenario, ScenarioClass) else load(scenario, settings)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from pairzero._found import command
+
+        return command("capture", name)

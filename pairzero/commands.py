@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from testbench.stress.campaign import StressResult
 
 __all__ = [
-    "Settings", "bench", "compare", "demo", "doctor", "init", "load", "read", "replay", "report", "resume", "run", "scenarios",
-    "stress",
+    "Settings", "bench", "compare", "demo", "doctor", "export", "init", "load", "read", "replay", "report", "resume", "run",
+    "scenarios", "stress",
 ]  # fmt: skip
 
 Settings = Mapping[str, Any] | Sequence[str]
@@ -97,6 +97,14 @@ def replay(folder: PathLike) -> str:
     from testbench.run_folder import RunFolder
 
     return replay_run(RunFolder.existing(Path(folder)), _console(quiet=True))
+
+
+def export(folder: PathLike, to: PathLike) -> Path:
+    """Write a run's fine-tuned model as a folder that transformers' ``from_pretrained`` loads."""
+    from testbench.exporting import export_run
+    from testbench.run_folder import RunFolder
+
+    return export_run(RunFolder.existing(Path(folder)), Path(to), _console(quiet=True))
 
 
 def scenarios() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pairzero.commands import PathLike, Settings, _console, load
 
@@ -110,3 +110,11 @@ def _chosen(scenario: Scenario | PathLike | None, settings: Settings | None) -> 
     if scenario is None or isinstance(scenario, ScenarioClass):
         return scenario
     return load(scenario, settings)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from pairzero._found import command
+
+        return command("privacy", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pairzero.commands import PathLike, Settings, _console, overrides
 
@@ -28,3 +29,11 @@ def demo(
         _console(quiet=True), out=None if out is None else Path(out), rounds=rounds, overrides=overrides(settings) or [],
         delay=delay, cfo=cfo, resume=resume,
     )  # fmt: skip
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from pairzero._found import command
+
+        return command("sdr", name)

@@ -44,7 +44,7 @@ class Slot:
     received: Complexes
     alone: Complexes
     heard: Complexes | None
-    estimate: float | None
+    estimates: tuple[float, ...] | None
     same: bool | None
     n0: float
     sample_rate_hz: float
@@ -109,14 +109,14 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
         federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, uplink, journal)
         rows = list(source.rows(index + 1))
         for row in rows[:index]:
-            journal.append(row.round, row.seed, row.estimate, row.diagnostics)
+            journal.append(row.round, row.seed, row.estimates, row.diagnostics, row.learning_rate)
         federation.resume(lambda done, total: watcher.preparing("replay", done, total))
         record = next(iter(federation.run(1)))
     seen = airs[0]
     if seen.asked is None or seen.samples is None:
         raise TestbenchError(f"nothing was sent in round {index}: every device was silent; choose another --slot")
     layout = slot_layout(link, scenario.federation.devices, uplink.scalars)
-    same = None if twin else record.estimate == rows[index].estimate
+    same = None if twin else record.estimates == rows[index].estimates
     alone, heard = _apart(seen, layout, config.n0)
     return Slot(
         index,
@@ -125,7 +125,7 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
         seen.samples[0],
         alone,
         heard,
-        record.estimate,
+        record.estimates,
         same,
         config.n0,
         config.burst.sample_rate_hz,

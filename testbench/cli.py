@@ -148,6 +148,25 @@ def stress(
 
 
 @app.command()
+def compare(
+    scenario: Annotated[
+        str, typer.Argument(help="A scenario file, the name of a shipped one, or a comparison's folder.")
+    ] = "demo",
+    methods: Annotated[str | None, typer.Option("--methods", help="Only these, e.g. pairzero,feedsign. Default: all.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds, e.g. 1,2,3,4. Default: the scenario's.")] = None,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder. Default: a new one under runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue in the folder; finished methods are kept.")] = False,
+) -> None:
+    """Baselines on a scenario's data, seeds and channel: accuracy over rounds, channel uses, bits and seconds."""
+    from testbench.comparison import command
+
+    command.compare(
+        Console(), scenario, methods=methods, seeds=seeds, overrides=sets or [], out=out, resume=resume
+    )  # fmt: skip
+
+
+@app.command()
 def bench(
     select: Annotated[str | None, typer.Option("-k", help="Only benchmarks whose name contains this.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also keep pytest-benchmark's JSON here.")] = None,

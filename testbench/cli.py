@@ -151,7 +151,7 @@ def stress(
 def compare(
     scenario: Annotated[
         str, typer.Argument(help="A scenario file, the name of a shipped one, or a comparison's folder.")
-    ] = "demo",
+    ] = "compare",
     methods: Annotated[str | None, typer.Option("--methods", help="Only these, e.g. pairzero,feedsign. Default: all.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds, e.g. 1,2,3,4. Default: the scenario's.")] = None,
     sets: Sets = None,

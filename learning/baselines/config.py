@@ -18,14 +18,14 @@ class _Frozen(BaseModel):
 class FedSgdConfig(_Frozen):
     """First-order federated SGD: every device sends the gradient of one batch."""
 
-    learning_rate: Positive = Field(default=0.1, description="step along the mean gradient")
+    learning_rate: Positive = Field(default=0.03, description="step along the mean gradient")
 
 
 class FedAvgConfig(_Frozen):
     """Federated averaging: every device sends what some local steps changed."""
 
     local_steps: int = Field(default=5, ge=1, le=10_000, description="local steps, each on a batch of batch_size, per round")
-    sgd_learning_rate: Positive = Field(default=0.1, description="of local SGD")
+    sgd_learning_rate: Positive = Field(default=0.03, description="of local SGD")
     adam_learning_rate: Positive = Field(default=1e-3, description="of local Adam, whose moments start anew in every round")
 
 
@@ -37,7 +37,7 @@ class LoraConfig(_Frozen):
     target_modules: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="names of the linear layers adapted; none: those that peft knows for the model"
     )
-    learning_rate: Positive = Field(default=3e-3, description="of local Adam")
+    learning_rate: Positive = Field(default=1e-2, description="of local Adam")
 
 
 class OverTheAirConfig(_Frozen):
@@ -60,7 +60,7 @@ class BaselinesConfig(_Frozen):
         default=1024,
         ge=1,
         le=65_536,
-        description="channel uses over which a channel holds: the entries of a block over the air; pilots are sent anew for each",
+        description="channel uses over which a channel holds: entries of a block over the air; pilots are sent anew for each",
     )
     first_order_rounds: int | None = Field(
         default=None, ge=1, description="rounds of the first-order methods; none: as many as the scenario has"

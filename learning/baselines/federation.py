@@ -19,7 +19,7 @@ from learning.objective import Indices, Objective
 from learning.parameters import trainable
 from learning.uplink import Uplink
 
-__all__ = ["Blocks", "FirstOrderFederation", "FirstOrderRecord"]
+__all__ = ["WHOLE", "Blocks", "FirstOrderFederation", "FirstOrderRecord"]
 
 Floats = npt.NDArray[np.float64]
 #: Scalars handed to an uplink at once, so that a payload of many millions of entries needs no second copy in float64.
@@ -46,6 +46,10 @@ class Blocks:
     def count(self, parameters: int) -> int:
         """Blocks per round."""
         return 1 if self.entries is None else -(-parameters // self.entries)
+
+
+#: All entries at once, unclipped.
+WHOLE = Blocks()
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class FirstOrderFederation:
         config: FederationConfig,
         rule: Rule,
         uplink: Uplink,
-        blocks: Blocks = Blocks(),
+        blocks: Blocks = WHOLE,
     ) -> None:
         self.objective = objective
         self.config = config

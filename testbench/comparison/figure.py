@@ -70,20 +70,17 @@ def caption(scenario: Scenario, facts: Sequence[Facts]) -> str:
     if any(one["costs"]["pilot_uses"] for one in facts):
         csi += f" from {link.csi.pilot_symbols} pilots per device and block"
     control = link.power.control + (f" at {link.power.threshold:g}" if link.power.control == "truncated" else "")
-    band = (
-        f"seeds {', '.join(map(str, seeds))}, bands ± one standard deviation"
-        if len(seeds) > 1
-        else f"seed {seeds[0]}, one run (no band)"
-    )
+    band = f"seed {seeds[0]}, one run (no band)"
+    if len(seeds) > 1:
+        band = f"seeds {', '.join(map(str, seeds))}, bands ± one standard deviation"
     more = " ".join(impairments(scenario).split())
     return (
-        f"Scenario {scenario.name}: SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB, N0 = {link.n0:.3g} per complex sample, channel "
-        f"{link.channel.model}, CSI {csi}, {control}; K = {scenario.federation.devices}, batch {scenario.federation.batch_size}, "
-        f"clip {link.clip:g}{'; ' + more if more else ''}; {band}. Logarithmic axes begin after round 0. Methods without a link "
-        "(horizontal) stand at their final value. Digital links are error-free at ergodic capacity. Seconds are those of this "
-        "machine for all devices in turn, link emulation included and evaluation left out. One-bit and first-order step sizes: "
-        "[baselines]."
-    )  # fmt: skip
+        f"Scenario {scenario.name}: SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB, N0 = {link.n0:.3g} per complex sample, "
+        f"channel {link.channel.model}, CSI {csi}, {control}; K = {scenario.federation.devices}, batch "
+        f"{scenario.federation.batch_size}, clip {link.clip:g}{'; ' + more if more else ''}; {band}. Logarithmic axes begin "
+        "after round 0. Methods without a link (dotted) stand at their final value. Digital links are error-free at ergodic "
+        "capacity. Seconds are this machine's for all devices in turn, link emulation included, evaluation left out."
+    )
 
 
 def _style(number: int, facts: Facts) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from learning.baselines.federation import Blocks
+from learning.baselines.federation import WHOLE, Blocks
 from learning.baselines.local import Rule
 from learning.discovery import find as _find
 from learning.discovery import names as _names
@@ -55,7 +55,7 @@ class FirstOrder:
     costs: Costs
     rule: Rule
     link: LinkConfig | None = None
-    blocks: Blocks = Blocks()
+    blocks: Blocks = WHOLE
     adapters: bool = False
     notes: tuple[str, ...] = ()
 

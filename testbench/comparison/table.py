@@ -77,22 +77,17 @@ def _number(value: Any) -> Any:
 
 
 def show(console: Console, facts: Sequence[Facts]) -> None:
-    """One line per method: final accuracy and loss (mean over seeds, +- standard deviation), and costs."""
+    """One line per method: final accuracy and loss (mean over seeds, +- standard deviation), and costs.
+
+    Uses and bits are those of a round, all devices together; the last bits are those of the whole run, up and down.
+    """
     seeds = sorted({one["seed"] for one in facts})
-    table = Table(box=None, pad_edge=False)
+    table = Table(
+        box=None, pad_edge=False, caption="uses, pilots, bits up, down: of one round, all devices", caption_justify="left"
+    )
     band = f"{len(seeds)} seeds, mean ± std" if len(seeds) > 1 else f"seed {seeds[0]}, one run"
     table.add_column(f"method ({band})")
-    heads = (
-        "accuracy",
-        "loss",
-        "rounds",
-        "uses/round",
-        "pilots/round",
-        "bits up/round",
-        "bits down/round",
-        "bits, all",
-        "seconds",
-    )
+    heads = ("accuracy", "loss", "rounds", "uses", "(pilots)", "bits up", "down", "bits in all", "seconds")
     for head in heads:
         table.add_column(head, justify="right")
     for mine in grouped(facts):

@@ -167,6 +167,32 @@ def compare(
 
 
 @app.command()
+def memory(
+    scenario: Annotated[
+        str | None, typer.Argument(help="A scenario whose model is measured. Default: OPT-125M's shape, random weights.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="opt-125m, opt-350m, opt-1.3b, embedded, a folder; may be repeated.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option("--methods", help="Only these, e.g. engine,adam. Default: all.")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Examples per step. Default: 16, or as the scenario.")
+    ] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", help="Tokens per example, e.g. 64,256. Default: 64.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="torch device, e.g. cuda. Default: cpu.")] = None,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder. Default: a new one under runs/.")] = None,
+) -> None:
+    """Measure peak memory, each method in a process of its own, beside the paper's arithmetic."""
+    from testbench.footprint import command
+
+    command.memory(
+        Console(), scenario, models=model or [], chosen=methods, batch=batch, tokens=tokens, device=device,
+        overrides=sets or [], out=out,
+    )  # fmt: skip
+
+
+@app.command()
 def bench(
     select: Annotated[str | None, typer.Option("-k", help="Only benchmarks whose name contains this.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also keep pytest-benchmark's JSON here.")] = None,

@@ -1,7 +1,7 @@
 """Methods whose memory is measured: one file each, found by its name; each has ``build(subject)``, which returns one step.
 
 Beside it stand ``TITLE``, ``COPIES`` (tensors as large as the weights that arithmetic without activations counts) and
-``FORWARDS`` and ``BACKWARDS`` (passes of one step).
+``FORWARDS`` and ``BACKWARDS`` (passes of one step); ``UPLINK_BITS`` where a device sends a scalar instead of its trained weights.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from learning.discovery import find as _find
 from learning.discovery import names as _names
 
 _ORDER = (
-    "inference_all", "inference_answer", "engine", "mezo", "lora_adam", "sgd", "adam", "adam_answer",
+    "inference_all", "inference_answer", "engine", "sign_engine", "mezo", "lora_adam", "sgd", "adam", "adam_answer",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import torch
 
 def training(optimiser: torch.optim.Optimizer, loss: Callable[[], torch.Tensor]) -> Callable[[], None]:
     """Forward, backward, optimiser step; gradients are freed before the next forward. Dropout is off."""
+
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
         loss().backward()  # type: ignore[no-untyped-call]

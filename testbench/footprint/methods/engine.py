@@ -9,6 +9,7 @@ from learning.uplink import NoiseFreeUplink
 from testbench.footprint.subject import Subject
 
 TITLE, COPIES, FORWARDS, BACKWARDS = "pAirZero (this engine)", 1, 2, 0
+UPLINK_BITS = 16
 
 
 def build(subject: Subject) -> Callable[[], None]:

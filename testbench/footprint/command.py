@@ -102,9 +102,7 @@ def _model_of(kind: str, path: str | None, draws: bool) -> str:
         raise TestbenchError(f'memory is measured of causal language models, and model.kind is "{kind}"; give --model instead')
     if draws:
         if path is not None:
-            raise TestbenchError(
-                "random weights of a model folder's shape are not measured; give --model or model.path with weights"
-            )
+            raise TestbenchError("random weights of a folder's shape are not measured; give --model")
         return "opt-125m"
     if path is None:
         raise TestbenchError("the scenario names no model.path; give --model opt-125m, or a folder")
@@ -128,9 +126,7 @@ def _lengths(text: str | None, default: int) -> list[int]:
     except ValueError:
         found = []
     if not found or min(found) < 8 or max(found) > 2048:
-        raise TestbenchError(
-            f"--tokens takes whole numbers from 8 to 2048, separated by commas, for example 64,256; got {text!r}"
-        )
+        raise TestbenchError(f"--tokens takes whole numbers from 8 to 2048 with commas, for example 64,256; got {text!r}")
     return found
 
 

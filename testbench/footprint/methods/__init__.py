@@ -1,7 +1,7 @@
 """Methods whose memory is measured: one file each, found by its name; each has ``build(subject)``, which returns one step.
 
 Beside it stand ``TITLE``, ``COPIES`` (tensors as large as the weights that arithmetic without activations counts) and
-``FORWARDS`` and ``BACKWARDS`` (passes of one step); ``UPLINK_BITS`` where a device sends a scalar instead of its trained weights.
+``FORWARDS`` and ``BACKWARDS`` (passes of one step); ``UPLINK_BITS`` where a device sends a scalar instead of its weights.
 """
 
 import importlib

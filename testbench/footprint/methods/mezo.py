@@ -1,6 +1,6 @@
 """MeZO's loop as it was published (Malladi et al., arXiv 2305.17333), with what it allocates on the way.
 
-Algorithm 1: perturb by +mu z, -2 mu z, +mu z, regenerating z from the seed each time, then update along z regenerated once more.
+Algorithm 1: perturb by +mu z, -2 mu z, +mu z, regenerating z from the seed each time, then update along z drawn once more.
 As in the published loop, z and every intermediate of w + s mu z are fresh tensors as large as the weight they belong to, the
 result takes the place of the old one, and the logits of all positions are computed. Ours is not derived from its code.
 """

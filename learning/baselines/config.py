@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["BaselinesConfig", "FedAvgConfig", "FedSgdConfig", "LoraConfig", "OverTheAirConfig"]
+__all__ = ["BaselinesConfig", "FedAvgConfig", "FedLoraConfig", "FedSgdConfig", "OverTheAirConfig"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -29,13 +29,13 @@ class FedAvgConfig(_Frozen):
     adam_learning_rate: Positive = Field(default=1e-3, description="of local Adam, whose moments start anew in every round")
 
 
-class LoraConfig(_Frozen):
-    """Low-rank adapters (peft), trained by federated averaging with local Adam; everything else is frozen."""
+class FedLoraConfig(_Frozen):
+    """Low-rank adapters (peft), trained by FedAvg with local Adam; a scenario with ``[model.lora]`` has its own."""
 
     rank: int = Field(default=8, ge=1, le=4096, description="rank of the adapters")
     alpha: Positive = Field(default=16.0, description="an adapter's product is scaled by alpha / rank")
-    target_modules: tuple[str, ...] | None = Field(
-        default=None, min_length=1, description="names of the linear layers adapted; none: those that peft knows for the model"
+    targets: tuple[str, ...] = Field(
+        default=("q_proj", "v_proj"), min_length=1, description="names, or ends of names, of the linear layers that get one"
     )
     learning_rate: Positive = Field(default=1e-2, description="of local Adam")
 
@@ -67,5 +67,5 @@ class BaselinesConfig(_Frozen):
     )
     fedsgd: FedSgdConfig = FedSgdConfig()
     fedavg: FedAvgConfig = FedAvgConfig()
-    lora: LoraConfig = LoraConfig()
+    lora: FedLoraConfig = FedLoraConfig()
     over_the_air: OverTheAirConfig = OverTheAirConfig()

@@ -15,7 +15,7 @@ from learning.batches import batch, poisson, shards
 from learning.config import FederationConfig
 from learning.data import TaskData
 from learning.federation import Evaluation
-from learning.objective import Indices, Objective
+from learning.objective import Indices, Objective, metrics_of
 from learning.parameters import trainable
 from learning.uplink import Uplink
 
@@ -96,7 +96,7 @@ class FirstOrderFederation:
         self._weights = trainable(objective.model)
         self._parameters = [p for p in objective.model.parameters() if p.requires_grad]
         self.parameter_count = sum(len(vector) for vector in self._weights)
-        self._shards = shards([label for _, label in data.train], config)
+        self._shards = shards(data.strata, config, data.files)
         self._train = objective.prepare(data.train)
         self._validation = objective.prepare(data.validation)
         self._validation_count = len(data.validation)
@@ -109,14 +109,17 @@ class FirstOrderFederation:
             yield record
 
     def evaluate(self) -> Evaluation:
-        """Accuracy and loss on the held-out examples under the present weights."""
-        losses, hits = 0.0, 0
+        """Score and loss on the held-out examples under the present weights."""
+        names = metrics_of(self.objective)
+        losses, scores = 0.0, np.zeros(len(names))
         for rows in self._chunks(np.arange(self._validation_count)):
             with torch.inference_mode():
-                loss, correct = self.objective.assess(self._validation, rows)
+                loss, found = self.objective.assess(self._validation, rows)
             losses += float(loss.double().sum())
-            hits += int(correct.sum())
-        return Evaluation(hits / self._validation_count, losses / self._validation_count, self._validation_count)
+            scores += np.asarray(found, dtype=np.float64).reshape(len(rows), -1).sum(axis=0)
+        means = dict(zip(names, (scores / self._validation_count).tolist(), strict=True))
+        score = means.pop(names[0])
+        return Evaluation(score, losses / self._validation_count, self._validation_count, names[0], means)
 
     def _round(self, index: int) -> FirstOrderRecord:
         vectors = np.empty((self.config.devices, self.parameter_count), dtype=np.float32)

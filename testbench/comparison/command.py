@@ -90,6 +90,17 @@ def run(
     return facts
 
 
+def list_methods(console: Console) -> None:
+    """Name and first line of every method's file."""
+    import importlib
+
+    from testbench.comparison.method import names
+
+    for name in names():
+        first = (importlib.import_module(f"testbench.comparison.methods.{name}").__doc__ or "").splitlines()[0]
+        _say(console, f"{name:14} {first}")
+
+
 def _finish(folder: ComparisonFolder, scenario: Scenario) -> list[dict[str, Any]]:
     """Table and figure of what is finished so far, in the order of the methods."""
     from testbench.comparison import figure, table

@@ -1,4 +1,4 @@
-"""Figure F8: held-out loss and accuracy of every method against rounds, channel uses, bits and seconds."""
+"""Figure F8: held-out loss and score of every method against rounds, channel uses, bits and seconds."""
 
 import math
 import textwrap
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from testbench.comparison.folder import ComparisonFolder
 from testbench.comparison.table import Facts, grouped, rows
 from testbench.figures import GREY, impairments
+from testbench.run_folder import spoken
 from testbench.scenario import Scenario
 
 # Okabe and Ito's palette without its yellow, and a grey: told apart by colour-blind readers; dashes tell families apart.
@@ -36,26 +37,26 @@ def draw(folder: ComparisonFolder, scenario: Scenario, facts: Sequence[Facts]) -
 
 
 def convergence(scenario: Scenario, facts: Sequence[Facts]) -> Figure:
-    """Two rows (accuracy, loss) of four panels with one legend; a band of one standard deviation where there are seeds."""
+    """Two rows (score, loss) of four panels with one legend; a band of one standard deviation where there are seeds."""
     figure = Figure(figsize=(13, 6.8), layout="constrained")
     panels = figure.subplots(2, 4, sharey="row", sharex="col")
     handles = []
     for number, mine in enumerate(grouped(facts)):
         style = _style(number, mine[0])
         for column, (key, _) in enumerate(_AXES):
-            for row, what in enumerate(("accuracy", "loss")):
+            for row, what in enumerate(("score", "loss")):
                 line = _curve(panels[row][column], mine, key, what, style)
                 if row == column == 0:
                     handles.append(line)
     for column, (_, label) in enumerate(_AXES):
         panels[1][column].set_xlabel(label)
         panels[0][column].set_xscale("log")
-    zero_shot = float(np.mean([one["accuracy_zero_shot"] for one in facts]))
+    zero_shot = float(np.mean([one["score_zero_shot"] for one in facts]))
     for axes in panels[0]:
         axes.axhline(100 * zero_shot, color=GREY, linestyle=(0, (1, 3)), linewidth=1)
     panels[0][0].annotate("zero-shot", (0.02, 100 * zero_shot), xycoords=("axes fraction", "data"), fontsize=6.5, color=GREY,
                           va="bottom")  # fmt: skip
-    panels[0][0].set_ylabel("held-out accuracy [%]")
+    panels[0][0].set_ylabel(f"held-out {spoken(facts[0]['metric'])} [%]")
     panels[1][0].set_ylabel("held-out loss [nat]")
     _limit_loss(panels[1][0], facts)
     figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)), fontsize=8)
@@ -100,7 +101,7 @@ def _curve(axes: Axes, mine: Sequence[Facts], key: str, what: str, style: dict[s
     """One method in one panel: mean over its seeds at the rounds that all of them have."""
     found = [[_with_bits(row) for row in rows([one])] for one in mine]
     common = sorted(set.intersection(*({row["round"] for row in run} for run in found)))
-    scale = 100.0 if what == "accuracy" else 1.0
+    scale = 100.0 if what == "score" else 1.0
     values = np.array([[_value(row, what) * scale for row in run if row["round"] in common] for run in found])
     places = np.array([[row[key] for row in run if row["round"] in common] for run in found], dtype=float).mean(axis=0)
     mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(mine) > 1 else None

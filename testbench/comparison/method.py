@@ -47,7 +47,6 @@ class FirstOrder:
     """A first-order run: what devices compute, and how their vectors reach the server.
 
     :ivar link: the air; None for the error-free digital uplink
-    :ivar adapters: train low-rank adapters instead of all weights
     """
 
     title: str
@@ -56,7 +55,6 @@ class FirstOrder:
     rule: Rule
     link: LinkConfig | None = None
     blocks: Blocks = WHOLE
-    adapters: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -103,4 +101,4 @@ def unprotected(scenario: Scenario) -> tuple[Scenario, tuple[str, ...]]:
 
 def directions(scenario: Scenario) -> int:
     """Scalars that a device sends in a round of the zeroth-order methods."""
-    return int(getattr(scenario.zeroth_order, "directions", 1))
+    return scenario.zeroth_order.directions

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from learning.baselines.federation import FirstOrderFederation
-from learning.baselines.lora import add_adapters
 from learning.baselines.uplinks import DigitalUplink
 from learning.parameters import weights_sha256
 from learning.uplink import Uplink
@@ -66,7 +65,8 @@ class Stopwatch(Watcher):
         """Record a measurement, unless it is an earlier run's."""
         if evaluation.round not in self._measured:
             self._measured.add(evaluation.round)
-            self._folder.add({**asdict(evaluation), "seconds": self._seconds})
+            entry = {"round": evaluation.round, "score": evaluation.score, "loss": evaluation.loss, "metric": evaluation.metric}
+            self._folder.add({**entry, "seconds": self._seconds})
         self._inner.evaluated(evaluation)
         self._mark = time.perf_counter()
 
@@ -87,8 +87,9 @@ def run_method(name: str, method: Method, folder: MethodFolder, watcher: Watcher
         "seed": method.scenario.seed,
         "devices": method.scenario.federation.devices,
         "rounds": track[-1]["round"],
-        "accuracy_zero_shot": track[0]["accuracy"],
-        "accuracy_final": track[-1]["accuracy"],
+        "metric": track[-1]["metric"],
+        "score_zero_shot": track[0]["score"],
+        "score_final": track[-1]["score"],
         "loss_zero_shot": track[0]["loss"],
         "loss_final": track[-1]["loss"],
         "seconds": track[-1]["seconds"],
@@ -124,8 +125,6 @@ def _first(method: FirstOrder, folder: MethodFolder, watcher: Stopwatch) -> dict
     total, every = scenario.federation.rounds, scenario.evaluation.every
     data, build = prepare(scenario, watcher)
     objective = build()
-    if method.adapters:
-        add_adapters(objective.model, scenario.baselines.lora, scenario.seed)
     skipped = lost_blocks = 0
     clipped: list[float] = []
     with ExitStack() as stack:
@@ -138,7 +137,7 @@ def _first(method: FirstOrder, folder: MethodFolder, watcher: Stopwatch) -> dict
         def measure() -> bool:
             held_out = federation.evaluate()
             loss = held_out.loss if math.isfinite(held_out.loss) else None
-            watcher.evaluated(Evaluation(federation.next_round, held_out.accuracy, loss))
+            watcher.evaluated(Evaluation(federation.next_round, held_out.score, loss, held_out.metric, held_out.more))
             return loss is not None
 
         watcher.started("", 0, total)

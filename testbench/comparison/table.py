@@ -13,13 +13,14 @@ from rich.table import Table
 
 from testbench.comparison.costs import RoundCosts
 from testbench.comparison.folder import ComparisonFolder, write
+from testbench.run_folder import spoken
 from testbench.scenario import Scenario
 
 Facts = dict[str, Any]
 
 #: Columns of ``comparison.csv``; docs/baselines.md says what each means.
 COLUMNS = (
-    "method", "title", "seed", "round", "accuracy", "loss", "channel_uses", "payload_uses", "pilot_uses", "uplink_bits",
+    "method", "title", "seed", "round", "metric", "score", "loss", "channel_uses", "payload_uses", "pilot_uses", "uplink_bits",
     "downlink_bits", "forwards", "backwards", "seconds",
 )  # fmt: skip
 
@@ -37,7 +38,8 @@ def rows(facts: Sequence[Facts]) -> list[dict[str, Any]]:
                     "title": one["title"],
                     "seed": one["seed"],
                     "round": done,
-                    "accuracy": at["accuracy"],
+                    "metric": at["metric"],
+                    "score": at["score"],
                     "loss": at["loss"],
                     "channel_uses": done * costs.channel_uses,
                     "payload_uses": done * costs.payload_uses,
@@ -77,7 +79,7 @@ def _number(value: Any) -> Any:
 
 
 def show(console: Console, facts: Sequence[Facts]) -> None:
-    """One line per method: final accuracy and loss (mean over seeds, +- standard deviation), and costs.
+    """One line per method: final score and loss (mean over seeds, +- standard deviation), and costs.
 
     Uses and bits are those of a round, all devices together; the last bits are those of the whole run, up and down.
     """
@@ -87,7 +89,7 @@ def show(console: Console, facts: Sequence[Facts]) -> None:
     )
     band = f"{len(seeds)} seeds, mean ± std" if len(seeds) > 1 else f"seed {seeds[0]}, one run"
     table.add_column(f"method ({band})")
-    heads = ("accuracy", "loss", "rounds", "uses", "(pilots)", "bits up", "down", "bits in all", "seconds")
+    heads = (spoken(facts[0]["metric"]), "loss", "rounds", "uses", "(pilots)", "bits up", "down", "bits in all", "seconds")
     for head in heads:
         table.add_column(head, justify="right")
     for mine in grouped(facts):
@@ -95,7 +97,7 @@ def show(console: Console, facts: Sequence[Facts]) -> None:
         losses = [one["loss_final"] for one in mine if one["loss_final"] is not None]
         table.add_row(
             mine[0]["title"],
-            _mean([100 * one["accuracy_final"] for one in mine], "{:.1f}") + " %",
+            _mean([100 * one["score_final"] for one in mine], "{:.1f}") + " %",
             _mean(losses, "{:.3f}") if losses else "not a number",
             str(rounds),
             short(costs.channel_uses),

@@ -129,7 +129,7 @@ def make_subject(spec: Spec) -> Subject:
     dataset = objective.prepare(data.train)
     vocabulary = int(objective.model.config.vocab_size)
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, vocabulary, (spec.batch, int(dataset.lengths.max())), generator=generator).to(spec.device)
+    ids = torch.randint(5, vocabulary, (spec.batch, int(dataset.rows.lengths.max())), generator=generator).to(spec.device)
     return Subject(objective, data, dataset, np.arange(spec.batch), ids)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from learning.baselines.config import LoraConfig
-from learning.baselines.lora import add_adapters
+from learning.config import LoraConfig, ModelConfig
+from learning.models._subset import narrow
 from testbench.footprint.methods._training import training
 from testbench.footprint.subject import Subject
 
@@ -14,6 +14,6 @@ TITLE, COPIES, FORWARDS, BACKWARDS = "LoRA + Adam", 1, 1, 1
 
 def build(subject: Subject) -> Callable[[], None]:
     """One step."""
-    add_adapters(subject.model, LoraConfig(), 0)
+    narrow(subject.objective, ModelConfig(lora=LoraConfig(rank=8)))
     trained = [parameter for parameter in subject.model.parameters() if parameter.requires_grad]
     return training(torch.optim.Adam(trained, lr=1e-9), subject.language_loss)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from learning.baselines.config import BaselinesConfig
 from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
 from phy.config import LinkConfig
 from phy.discovery import check
@@ -80,6 +81,7 @@ class Scenario(_Frozen):
     privacy: PrivacyConfig = PrivacyConfig()
     uplink: UplinkConfig = UplinkConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     compute: ComputeConfig = ComputeConfig()
 
     @model_validator(mode="before")

@@ -20,6 +20,7 @@ from phy.config import LinkConfig
 from phy.discovery import check
 from phy.errors import UnknownPart
 from testbench.errors import ScenarioError
+from testbench.fleet.settings import FleetConfig
 from testbench.privacy.settings import PrivacyConfig
 
 SHIPPED = Path(__file__).parent / "scenarios"
@@ -83,6 +84,7 @@ class Scenario(_Frozen):
     evaluation: EvaluationConfig = EvaluationConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     compute: ComputeConfig = ComputeConfig()
+    fleet: FleetConfig = FleetConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -288,7 +290,7 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
     def absolute(path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().resolve()
 
-    model, task, uplink = scenario.model, scenario.task, scenario.uplink
+    model, task, uplink, fleet = scenario.model, scenario.task, scenario.uplink, scenario.fleet
     train = tuple(path.expanduser().resolve() for path in task.train) if isinstance(task.train, tuple) else absolute(task.train)
     dataset = task.dataset
     if dataset is not None and Path(dataset).expanduser().is_dir():
@@ -311,6 +313,7 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
                 }
             ),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
+            "fleet": fleet.model_copy(update={"keys": absolute(fleet.keys)}),
         }
     )
 

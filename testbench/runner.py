@@ -4,7 +4,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from testbench.privacy.reporting import privacy_keys
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
-from testbench.uplinks import noise_free, open_uplink
+from testbench.uplinks import OpenUplink, noise_free, open_uplink
 
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
@@ -62,8 +62,17 @@ class RunResult:
     summary: dict[str, Any]
 
 
-def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False, watcher: Watcher | None = None) -> RunResult:
+def run_scenario(
+    scenario: Scenario,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    uplink: OpenUplink | None = None,
+) -> RunResult:
     """Run ``scenario`` in ``folder`` and write its journal, summary, figures and report.
+
+    An ``uplink`` that is given takes the place of the scenario's.
 
     With ``resume``, a run that was cut off anywhere continues where its journal ends, to the same weights bit for bit.
     Raises the rooms' own errors, each one sentence; the journal then still holds every committed round.
@@ -87,8 +96,8 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         told = len(objective.notes)
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
-        link = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
-        with open_uplink(link) as opened, ExitStack() as stack:
+        planned = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
+        with open_uplink(planned) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
             watcher.say(f"uplink: {opened.where}")
             with Journal(folder.journal) as journal:
                 guard = _guard(plan, scenario)

@@ -96,7 +96,7 @@ def plant(data: TaskData, count: int, seed: int) -> Planted:
         records = list(data.train)
         for position, coin in zip(positions.tolist(), coins.tolist(), strict=True):
             text, label = records[position]
-            records[position] = (text, (label + 1) % len(data.labels) if coin else label)
+            records[position] = (text, (label + 1) % (len(data.answers) or len(data.labels)) if coin else label)
         return replace(data, train=tuple(records))
 
     return Planted(with_coins(included), with_coins(~included), positions, included)

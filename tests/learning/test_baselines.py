@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from learning.baselines.federation import WHOLE, Blocks, FirstOrderFederation
+from learning.baselines.federation import PLAIN, Blocks, FirstOrderFederation
 from learning.baselines.local import Adam, Gradient, Rule, Sgd
 from learning.baselines.uplinks import DigitalUplink, MajorityUplink
 from learning.batches import batch, poisson, shards
@@ -18,7 +18,7 @@ from tests.learning.tiny import flat, tiny_opt, toy_data
 DATA = toy_data()
 
 
-def federation(rule: Rule, uplink: Uplink | None = None, blocks: Blocks = WHOLE, **changes: object) -> FirstOrderFederation:
+def federation(rule: Rule, uplink: Uplink | None = None, blocks: Blocks = PLAIN, **changes: object) -> FirstOrderFederation:
     config = FederationConfig(**({"devices": 3, "batch_size": 4, "rounds": 5, "seed": 0} | changes))
     return FirstOrderFederation(tiny_opt(DATA), DATA, config, rule, uplink or NoiseFreeUplink(), blocks)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from learning.privacy import gdp
 from learning.privacy.accountants import AccountantLike
@@ -187,13 +188,13 @@ def _by_epsilon(
 ) -> Fitted:
     """The schedule's budget whose sampled release is close below epsilon by the accountant itself.
 
-    The accountant takes seconds, so a central-limit estimate says where to look.
+    The accountant takes a tenth of a second, so a central-limit estimate says where to look.
     """
     assert settings.epsilon is not None
     epsilon, delta = settings.epsilon, settings.delta
 
     def excess(found: float) -> float:
-        return math.log(max(found, 1e-300) / epsilon)
+        return math.log(min(max(found, 1e-300), 1e300) / epsilon)
 
     def guess(log_budget: float) -> float:
         return excess(gdp.epsilon(clt_mu(release(make(math.exp(log_budget)))), delta))
@@ -206,10 +207,9 @@ def _by_epsilon(
         low, high = math.log(gdp.mu(epsilon, delta) ** 2) - 10.0, math.log(_LIMITLESS)
         if guess(high) <= level:
             return high
-        while high - low > 1e-4:
-            middle = (low + high) / 2
-            low, high = (middle, high) if guess(middle) <= level else (low, middle)
-        return low
+        if guess(low) > level:
+            return low
+        return float(brentq(lambda at: guess(at) - level, low, high, xtol=1e-4))
 
     level, found = 0.0, None
     last: tuple[float, float] | None = None

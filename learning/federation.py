@@ -267,8 +267,8 @@ class Federation:
         """The estimate to apply, and the link's diagnostics with the guard's."""
         if self._guard is None:
             return estimate, diagnostics or {}
-        applied, notes = self._guard.settle(index, estimate, diagnostics)
-        return applied, {**(diagnostics or {}), **notes}
+        applied, notes = self._guard.settle(index, None if estimate is None else (estimate,), diagnostics)
+        return None if applied is None else applied[0], {**(diagnostics or {}), **notes}
 
     def _losses_of(self, batches: Sequence[Indices]) -> SampleLosses:
         """The losses of several devices' batches under the weights as they stand, evaluated together."""

@@ -126,7 +126,7 @@ class Scenario(_Frozen):
             )
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
-        if link.power.caps is not None or link.power.artificial_noise > 0:
+        if link.power.caps is not None or link.power.adds_noise:
             return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
         if record and link.scheme == "analog" and self.zeroth_order.clip_scope != "sample":
             return (

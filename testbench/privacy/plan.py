@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from learning.privacy.accountants import find
 from learning.privacy.errors import PrivacyError
 from learning.privacy.release import Release
-from learning.privacy.sensitivity import Sensitivity
 from testbench.errors import TestbenchError
 from testbench.privacy.charging import Charging
+from testbench.privacy.directions import sensitivity_of
 from testbench.privacy.fitting import fit
 from testbench.privacy.sounding import Sounding, sound
 from testbench.privacy.wording import adversary
 from testbench.scenario import Scenario, build
 
-__all__ = ["ACCOUNTANTS", "PlanReport", "PlanRow", "make_plan", "scenario_of", "sensitivity_of"]
+__all__ = ["ACCOUNTANTS", "PlanReport", "PlanRow", "make_plan", "scenario_of"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -85,14 +85,6 @@ def _records(scenario: Scenario) -> int:
     from learning import tasks
 
     return len(tasks.load(scenario.task).train)
-
-
-def sensitivity_of(scenario: Scenario) -> Sensitivity:
-    """Largest change of a device's value between neighbours."""
-    kind, clip = scenario.privacy.sensitivity, scenario.zeroth_order.clip
-    if scenario.link.scheme == "sign":
-        return Sensitivity(kind, clip, payload="sign")
-    return Sensitivity(kind, clip, batch=None if kind == "client_value" else scenario.federation.batch_size)
 
 
 @dataclass(frozen=True)
@@ -219,7 +211,7 @@ class _Planner:
             raise PrivacyError(f"accounting {asked.privacy.accounting}: {sentence}")
         _, made, amplitudes, noise = fit(asked, charging, self._heard, accountant)
         mu = truth.mu(amplitudes, noise)
-        capped = (amplitudes >= self._heard.caps / math.sqrt(1.0 + noise**2) * (1.0 - 1e-9)) & (amplitudes > 0)
+        capped = (amplitudes >= self._heard.caps / np.sqrt(1.0 + np.square(noise)) * (1.0 - 1e-9)) & (amplitudes > 0)
         return PlanRow(
             label=label,
             schedule=name,

@@ -44,7 +44,9 @@ def privacy_keys(scenario: Scenario, design: Design | None, journal: Journal, st
     for row in journal.rows():
         spent = row.diagnostics.get(EPSILON) or spent
         known = {name: value for name, value in row.diagnostics.items() if value is not None}
-        true.append(design.charging.realised(known, design.artificial_noise) if "loudest_gain" in known else 0.0)
+        true.append(
+            design.charging.realised(known, float(design.artificial_noise[row.round])) if "loudest_gain" in known else 0.0
+        )
     audible = design.estimate_std[np.isfinite(design.estimate_std)]
     return {
         "epsilon_budget": settings.epsilon,
@@ -57,7 +59,7 @@ def privacy_keys(scenario: Scenario, design: Design | None, journal: Journal, st
         "sampling_rate": design.sampling_rate,
         "adversary": adversary(scenario),
         "schedule": settings.schedule,
-        "artificial_noise": design.artificial_noise,
+        "artificial_noise": float(design.artificial_noise.max(initial=0.0)),
         "estimate_std_median": float(np.median(audible)) if audible.size else None,
         "privacy_stopped_at_round": stopped,
         "privacy_statement": "; ".join(sentence.rstrip(".") for sentence in design.statement),

@@ -13,8 +13,8 @@ from learning.data import TaskData
 from learning.federation import Federation
 from learning.journal import Journal
 from learning.objective import Objective
-from learning.privacy import postprocess
 from learning.privacy.errors import PrivacyError
+from learning.privacy.postprocess import Broadcast, Processing
 from learning.uplink import Aggregate, NoiseFreeUplink, Uplink
 from phy.config import LinkConfig
 from phy.link import Link
@@ -32,15 +32,20 @@ class InProcessAir:
     :param estimate: free post-processing of what was received: none, clip, or wiener (shrink, then clip)
     """
 
-    def __init__(self, link: LinkConfig, seed: int, estimate: str = "none", noise_std: Floats | None = None) -> None:
-        if estimate not in ("none", "clip", "wiener"):
-            raise PrivacyError(f"no post-processing is called {estimate!r}; choose none, clip or wiener")
+    def __init__(
+        self,
+        link: LinkConfig,
+        seed: int,
+        estimate: Processing = "none",
+        noise_std: Floats | None = None,
+        directions: int = 1,
+        joint: bool = False,
+    ) -> None:
         if estimate == "wiener" and noise_std is None:
             raise PrivacyError("wiener needs the standard deviation of the estimate's noise in each round")
         self._link = Link(link, seed)
-        self._estimate, self._noise_std = estimate, noise_std
-        self._full_scale = 1.0 if link.scheme == "sign" else link.clip
-        self._wiener = postprocess.RunningWiener(self._full_scale**2)
+        self._noise_std = noise_std
+        self._broadcast = Broadcast(estimate, 1.0 if link.scheme == "sign" else link.clip, directions, joint)
         #: round -> estimate before post-processing, which is what the server as an adversary has
         self.received: dict[int, float] = {}
 
@@ -50,11 +55,9 @@ class InProcessAir:
         heard = self._link.aggregate(np.array([round_index]), payloads[None], who)
         estimate, lost = heard.estimates[0], bool(heard.lost[0])
         self.received[round_index] = float(estimate[0])
-        if not lost and self._estimate == "wiener" and self._noise_std is not None:
-            std = float(self._noise_std[round_index])
-            estimate = self._wiener.apply(estimate, std * std if math.isfinite(std) else math.inf)
-        if not lost and self._estimate != "none":
-            estimate = postprocess.clip(estimate, self._full_scale)
+        if not lost:
+            std = math.nan if self._noise_std is None else float(self._noise_std[round_index])
+            estimate = np.array(self._broadcast.apply(estimate.tolist(), std * std if math.isfinite(std) else math.inf))
         return Aggregate(estimate, lost, {name: float(values[0]) for name, values in heard.diagnostics.items()})
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from learning.privacy.sensitivity import Sensitivity
 from testbench.privacy.charging import Charging
 from testbench.scenario import Scenario
@@ -37,7 +40,7 @@ def statements(
     charging: Charging,
     sensitivity: Sensitivity,
     rate: float | None,
-    noise: float,
+    noise: NDArray[np.float64],
     plan: str,
     errata: Sequence[str],
 ) -> tuple[str, ...]:
@@ -65,9 +68,13 @@ def statements(
         f"delta = {settings.delta:g}, {_ACCOUNTING[settings.accounting]}",
         plan,
     ]
-    if noise > 0:
+    audible = noise[noise > 0]
+    if audible.size:
+        low, high = float(audible.min()), float(audible.max())
+        level = f"{high:.4g}" if high < 1.001 * low else f"{low:.4g} to {high:.4g}, by the schedule,"
+        where = "" if audible.size == noise.size else f" in {audible.size} of {noise.size} rounds"
         found.append(
-            f"every device adds noise of standard deviation {noise:.4g} of full scale; its mean square is part of the peak "
+            f"every device adds noise of standard deviation {level} of full scale{where}; its mean square is part of the peak "
             "power, single symbols may exceed it"
         )
     found.append(

@@ -211,7 +211,7 @@ def test_bad_targets(name: str) -> None:
     ("mu", "rounds", "interval"), [(0.1, 8000, 1e-3), (0.01, 8000, 1e-5), (1.0, 100, 1e-3), (0.5, 1, 1e-4)]
 )
 def test_transforms_err_by_far_less_than_what_is_added(mu: float, rounds: int, interval: float) -> None:
-    """At a rate of almost 1 the closed form without sampling is the truth, down to deltas that the transforms can only spoil."""
+    """At a rate of almost 1 the closed form without sampling is the truth, down to deltas that rounding might spoil."""
     loss = composed(np.array([mu]), np.array([rounds]), 1 - 1e-12, interval)
     total = mu * math.sqrt(rounds)
     for delta in (1e-5, 1e-8, 1e-10, 1e-12):

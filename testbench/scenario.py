@@ -19,7 +19,7 @@ from phy.config import LinkConfig
 from phy.discovery import check
 from phy.errors import UnknownPart
 from testbench.errors import ScenarioError
-from testbench.privacy.settings import PrivacyConfig
+from testbench.privacy.settings import ENERGY_SCHEMES, PrivacyConfig
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
@@ -56,6 +56,9 @@ class EvaluationConfig(_Frozen):
 
     every: int = Field(default=50, ge=1, description="rounds between evaluations")
     noise_free: bool = Field(default=False, description="also run the same federation over a noise-free link")
+    tensorboard: bool | Literal["where_installed"] = Field(
+        default="where_installed", description="write curves for TensorBoard into the run folder's tensorboard/"
+    )
 
 
 class ComputeConfig(_Frozen):
@@ -119,16 +122,23 @@ class Scenario(_Frozen):
         """Why the promise of ``[privacy]`` cannot be made of the other sections; None where it may."""
         link, wanted, sampling = self.link, self.privacy, self.federation.sampling
         record = wanted.sensitivity != "client_value"
-        if link.scheme not in ("analog", "sign"):
+        if link.scheme in ENERGY_SCHEMES:
+            if (sentence := wanted.of_energy(link.scheme)) is not None:
+                return sentence
+        elif link.scheme not in ("analog", "sign"):
             return (
-                f'schedules set the amplitude of the coherent schemes analog and sign, which "{link.scheme}" is not; energy '
-                "schemes are accounted by learning.privacy.energy"
+                f'nobody can count what the scheme "{link.scheme}" releases; choose analog or sign, or one of energy detection: '
+                f"{', '.join(ENERGY_SCHEMES)}"
+            )
+        elif wanted.accounting == "renyi":
+            return (
+                f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp", or "pld" with sampling'
             )
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
         if link.power.caps is not None or link.power.adds_noise:
             return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
-        if record and link.scheme == "analog" and self.zeroth_order.clip_scope != "sample":
+        if record and link.scheme not in ("sign", "fsk_mv") and self.zeroth_order.clip_scope != "sample":
             return (
                 f'{wanted.sensitivity} bounds what one record adds to a value, which takes zeroth_order.clip_scope "sample" '
                 '(or sensitivity "client_value")'
@@ -284,6 +294,10 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
         return None if path is None else path.expanduser().resolve()
 
     model, task, uplink = scenario.model, scenario.task, scenario.uplink
+    train = tuple(path.expanduser().resolve() for path in task.train) if isinstance(task.train, tuple) else absolute(task.train)
+    dataset = task.dataset
+    if dataset is not None and Path(dataset).expanduser().is_dir():
+        dataset = str(Path(dataset).expanduser().resolve())
     local = model.path is not None and Path(model.path).expanduser().exists()
     return scenario.model_copy(
         update={
@@ -293,7 +307,14 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
                     "cache_folder": absolute(model.cache_folder),
                 }
             ),
-            "task": task.model_copy(update={name: absolute(getattr(task, name)) for name in ("folder", "train", "validation")}),
+            "task": task.model_copy(
+                update={
+                    "folder": absolute(task.folder),
+                    "train": train,
+                    "validation": absolute(task.validation),
+                    "dataset": dataset,
+                }
+            ),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
         }
     )

@@ -19,7 +19,7 @@ from learning.privacy.release import PRINTED_NOISE, Release
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 from phy.config import LinkConfig
 from testbench.privacy.charging import Charging
-from testbench.privacy.directions import sensitivity_of
+from testbench.privacy.directions import Directions, sensitivity_of
 from testbench.privacy.fitting import fit
 from testbench.privacy.settings import PrivacyConfig
 from testbench.privacy.sounding import Sounding, sound
@@ -37,6 +37,7 @@ class Design:
 
     :param settings: section ``[privacy]`` of the scenario
     :param link: the scenario's link with the plan in it, ``power.caps`` and ``power.artificial_noise``: what the run uses
+    :param directions: values of a device and round, all charged at once
     :param sensitivity: what may change between neighbours, and by how much
     :param problem: what the schedule was asked, with caps that leave room for artificial noise
     :param plan: what it answered
@@ -57,6 +58,7 @@ class Design:
 
     settings: PrivacyConfig
     link: LinkConfig
+    directions: Directions
     sensitivity: Sensitivity
     problem: PowerProblem
     plan: Plan
@@ -122,6 +124,7 @@ def design(
     made = Design(
         settings=settings,
         link=scenario.link.model_copy(update={"power": table}),
+        directions=Directions.of(scenario),
         sensitivity=sensitivity,
         problem=problem,
         plan=plan,

@@ -20,8 +20,8 @@ class Directions:
     def of(cls, scenario: Scenario) -> "Directions":
         """:raises PrivacyError: several directions over echoes, whose sum no claim of privacy counts"""
         step = scenario.zeroth_order
-        count = getattr(step, "directions", 1)
-        joint = count > 1 and getattr(step, "clip_norm", "direction") == "joint" and scenario.link.scheme != "sign"
+        count = step.directions
+        joint = count > 1 and step.clip_norm == "joint" and scenario.link.scheme not in ("sign", "fsk_mv")
         if count > 1 and scenario.link.channel.model not in ("rayleigh", "awgn"):
             raise PrivacyError(
                 f"over echoes (link.channel.model {scenario.link.channel.model}) the {count} symbols of a round run into each "

@@ -68,4 +68,6 @@ def guard_of(design: Design, seed: int) -> PrivacyGuard:
         "privacy_plan_sha256": plan.hexdigest(),
         "privacy_estimate": settings.estimate,
     }
-    return PrivacyGuard(odometer, PlannedCharges(design, seed), settings.estimate, design.full_scale, identity)
+    several = design.directions
+    charges = PlannedCharges(design, seed)
+    return PrivacyGuard(odometer, charges, settings.estimate, design.full_scale, identity, several.count, several.joint)

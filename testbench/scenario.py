@@ -127,13 +127,11 @@ class Scenario(_Frozen):
                 return sentence
         elif link.scheme not in ("analog", "sign"):
             return (
-                f'nobody can count what the scheme "{link.scheme}" releases; choose analog or sign, or one of energy detection: '
-                f"{', '.join(ENERGY_SCHEMES)}"
+                f'nobody can count what the scheme "{link.scheme}" releases; choose analog or sign, or one of energy '
+                f"detection: {', '.join(ENERGY_SCHEMES)}"
             )
         elif wanted.accounting == "renyi":
-            return (
-                f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp", or "pld" with sampling'
-            )
+            return f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp" or "pld"'
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
         if link.power.caps is not None or link.power.adds_noise:

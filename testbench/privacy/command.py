@@ -137,7 +137,9 @@ def audit(
         int | None, typer.Option("--trials", help="Trials at the antennas. Default: 100 000; quick 10 000.")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds of a trial, which spend the whole epsilon.")] = 8,
-    canaries: Annotated[int | None, typer.Option("--canaries", help="Canaries per run. Default: 200.")] = None,
+    canaries: Annotated[
+        int | None, typer.Option("--canaries", help="Canaries per run. Default: 200; 100 in the built-in one run.")
+    ] = None,
     runs: Annotated[int | None, typer.Option("--runs", help="Runs of the membership attack. Default: 20; quick 4.")] = None,
     claim: Annotated[
         list[str] | None, typer.Option("--claim", help="One more claim to hold against the antennas: NAME=EPSILON.")
@@ -154,8 +156,8 @@ def audit(
 ) -> None:
     """Attack what is claimed; exit code 1 where more is found than was claimed. A claim that holds is not proved by it."""
     from testbench.errors import TestbenchError
-    from testbench.privacy.audit_command import run_one_run_audits, run_phy_audit
-    from testbench.privacy.membership_run import canary_scenario
+    from testbench.privacy.audit_command import run_membership, run_one_run_audit, run_phy_audit
+    from testbench.privacy.membership_run import canary_scenario, exposed_scenario
     from testbench.privacy.plan import scenario_of
     from testbench.privacy.plan_command import default_folder, say
 
@@ -173,12 +175,12 @@ def audit(
         planned, examples = scenario_of(chosen, options | printed)
         many = trials if trials is not None else 10_000 if quick else 100_000
         violated += run_phy_audit(console, planned, examples, rounds, many, claims, folder)
-    if one_run or membership:
-        base = canary_scenario(quick) if chosen is None else chosen
-        planned, _ = scenario_of(base, options)
-        violated += run_one_run_audits(
-            console, planned, canaries or 200, runs or (4 if quick else 20), one=one_run, members=membership, folder=folder
-        )
+    if one_run:
+        planned, _ = scenario_of(exposed_scenario(quick) if chosen is None else chosen, options)
+        violated += run_one_run_audit(console, planned, canaries or (100 if chosen is None else 200), folder)
+    if membership:
+        planned, _ = scenario_of(canary_scenario(quick) if chosen is None else chosen, options)
+        violated += run_membership(console, planned, canaries or 200, runs or (4 if quick else 20), folder)
     say(console, f"results   {folder}")
     if violated:
         raise TestbenchError("the audit found more than claimed: " + "; ".join(violated))

@@ -17,15 +17,15 @@ from testbench.privacy.tuning import InProcessAir, Tuned, tune
 from testbench.runner import Watcher, prepare
 from testbench.scenario import Scenario, load
 
-__all__ = ["CanaryRun", "Membership", "OneRun", "canary_run", "canary_scenario", "membership", "one_run"]
+__all__ = ["CanaryRun", "Membership", "OneRun", "canary_run", "canary_scenario", "exposed_scenario", "membership", "one_run"]
 
 Floats = NDArray[np.float64]
 
-_GUESSED = (0.25, 0.5, 1.0)  # shares of the canaries for which the auditor guesses, fixed beforehand
+_GUESSED = (0.1, 0.25, 0.5)  # shares of the canaries for which the auditor guesses, fixed beforehand
 _TARGETS = (0.01, 0.1, 0.5)
 
 #: Few records that meet often, clipped one by one: a federation in which canaries can be heard at all.
-_SMALL = (
+_MET = (
     "federation.devices=2", "federation.batch_size=8", "federation.rounds=150", "task.train_examples=400",
     "zeroth_order.clip_scope=sample", "link.csi.estimator=perfect", "link.power.control=weakest", "link.snr_max_db=30",
     "privacy.epsilon=8", "privacy.delta=1e-5", "privacy.sensitivity=record_replace_one", "privacy.schedule=static",
@@ -33,9 +33,22 @@ _SMALL = (
 )  # fmt: skip
 
 
+#: Every record in every batch, and a clip that every projection exceeds: canaries carry all that the claim allows for, and rounds
+#: are many for the coins that are to be told apart.
+_EXPOSED = (
+    *_MET, "federation.batch_size=50", "federation.rounds=800", "task.train_examples=100", "zeroth_order.clip=0.5",
+    "link.snr_max_db=40",
+)  # fmt: skip
+
+
 def canary_scenario(quick: bool = False) -> Scenario:
-    """The embedded model in a federation made for canaries: a promise of (8, 1e-5) for a record replaced."""
-    return load("demo", [*_SMALL, *(["federation.rounds=60"] if quick else [])])
+    """The embedded model in a federation made for candidates: a promise of (8, 1e-5) for a record replaced."""
+    return load("demo", [*_MET, *(["federation.rounds=60"] if quick else [])])
+
+
+def exposed_scenario(quick: bool = False) -> Scenario:
+    """The same promise where all 100 records are canaries that are as exposed as the claim reckons with."""
+    return load("demo", [*_EXPOSED, *(["federation.rounds=200"] if quick else [])])
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,10 @@ def canary_run(scenario: Scenario, canaries: int, progress: Callable[[int, int],
 
 @dataclass(frozen=True)
 class OneRun:
-    """A one-run audit at ``delta``: lower bound against what was claimed, and against a claim that knows the batches."""
+    """A one-run audit at ``delta``: lower bounds against what was claimed, and against a claim that knows the batches.
+
+    All claims are of Gaussian mechanisms, so that they are held against the better of both bounds.
+    """
 
     bound: OneRunBound
     delta: float

@@ -26,8 +26,8 @@ class PrivacyConfig(BaseModel):
     delta: float = Field(default=1e-5, gt=0, lt=1, description="delta of the promise; below 1/n of n training examples")
     accounting: Literal["paper", "gdp", "pld", "renyi"] = Field(
         default="gdp",
-        description="who counts: pAirZero's bound, the exact one, or the exact one with Poisson sampling; renyi: variance shifts, "
-        "for the schemes of energy detection",
+        description="who counts: pAirZero's bound, the exact one, or the exact one with Poisson sampling; renyi: variance "
+        "shifts, for the schemes of energy detection",
     )
     sensitivity: Relation = Field(
         default="client_value", description="what may differ: all values of one device, or one record, replaced or removed"
@@ -87,7 +87,7 @@ class PrivacyConfig(BaseModel):
     def of_energy(self, scheme: str) -> str | None:
         """Why this cannot be promised of a scheme of energy detection; None where it may."""
         if self.accounting != "renyi":
-            return f'accounting "{self.accounting}" counts shifts of a mean, and "{scheme}" shifts variances; take accounting "renyi"'
+            return f'accounting "{self.accounting}" counts shifts of a mean, and "{scheme}" shifts variances; take "renyi"'
         if self.amplification:
             return f'amplification by sampling is not accounted for "{scheme}"; set amplification false'
         if self.noise_source != "receiver" or self.as_printed:
@@ -96,9 +96,7 @@ class PrivacyConfig(BaseModel):
                 '"receiver" and as_printed false'
             )
         if self.estimate == "wiener":
-            return (
-                f'the noise of what "{scheme}" estimates depends on what is sent, and cannot be shrunk by; take estimate "clip"'
-            )
+            return f'the noise of an estimate of "{scheme}" depends on what is sent and is not known; take estimate "clip"'
         return None
 
     @model_validator(mode="after")

@@ -75,8 +75,8 @@ def shards(labels: Sequence[int], config: FederationConfig, files: Sequence[int]
 def _remedy(config: FederationConfig) -> str:
     if config.split == "by_file":
         return (
-            'under federation.split "by_file", which gives device k the chosen examples of file k of task.train; list a file for '
-            "each device, or raise task.train_examples"
+            'under federation.split "by_file", which gives device k the chosen examples of file k of task.train; list a '
+            "file for each device, or raise task.train_examples"
         )
     return (
         f"under federation.dirichlet_alpha = {config.dirichlet_alpha:g} and seed {config.seed}; raise it, set "
@@ -86,11 +86,14 @@ def _remedy(config: FederationConfig) -> str:
 
 def _by_file(files: Sequence[int] | None, config: FederationConfig) -> tuple[Indices, ...]:
     if files is None:
-        raise TaskError('federation.split "by_file" takes a list of training files, one per device; set task.train to such a list')
+        raise TaskError(
+            'federation.split "by_file" takes a list of training files, one per device; set task.train to such a list'
+        )
     numbers = np.asarray(files, dtype=np.int64)
     if numbers.max() >= config.devices:
         raise TaskError(
-            f"task.train lists {numbers.max() + 1} files or more for {config.devices} devices; set federation.devices to their number"
+            f"task.train lists {numbers.max() + 1} files or more for {config.devices} devices; set federation.devices to "
+            "their number"
         )
     return tuple(np.flatnonzero(numbers == device) for device in range(config.devices))
 

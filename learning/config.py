@@ -70,7 +70,9 @@ class FederationConfig(_Frozen):
     dirichlet_min_examples: int = Field(
         default=0, ge=0, description="dirichlet: the fullest devices give to one that has fewer; 0: an empty device is refused"
     )
-    rows_per_forward: int = Field(default=256, ge=1, description="rows evaluated at once; bounds memory")
+    rows_per_forward: int = Field(
+        default=256, ge=1, description="rows evaluated at once; bounds memory; up to batch_size, each device is evaluated by itself"
+    )
     faults: FaultsConfig = FaultsConfig()
 
     def description(self) -> dict[str, Any]:
@@ -171,7 +173,7 @@ class ModelConfig(_Frozen):
     )
     loss: Literal["likelihood", "metric"] = Field(
         default="likelihood",
-        description="what is minimised: cross-entropy of the right answer; or 1 minus the metric (accuracy, F1), of no gradient",
+        description="what is minimised: cross-entropy of the right answer; or 1 minus the metric (accuracy, F1)",
     )
     verbalizer_score: Literal["one_token", "sum", "mean"] = Field(
         default="one_token",
@@ -233,8 +235,8 @@ class TaskConfig(_Frozen):
     labels: tuple[str, ...] | None = Field(default=None, min_length=2, description="text: label values, in order")
     prompt: str | None = Field(
         default=None,
-        description='prompt template, such as "{text} It was"; the fields in braces are those of the task (text: columns of the '
-        "file); with {mask} for masked language models",
+        description='prompt template, such as "{text} It was"; the fields in braces are those of the task (text: columns of '
+        "the file); with {mask} for masked language models",
     )
     verbalizers: tuple[str, ...] | None = Field(default=None, min_length=2, description="answer word per label")
     train_examples: int | None = Field(default=None, ge=1, description="use this many training examples")

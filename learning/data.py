@@ -86,9 +86,13 @@ class TaskData:
             if not 0 <= label < choices:
                 raise TaskError(f"an example has label index {label}, but the task has {choices} {what}")
             if len(parts(text)) != len(self.fields):
-                raise TaskError(f"an example has {len(parts(text))} texts, but the task has the fields {', '.join(self.fields)}")
+                raise TaskError(
+                    f"an example has {len(parts(text))} texts, but the task has the fields {', '.join(self.fields)}"
+                )
         if self.files is not None and len(self.files) != len(self.train):
-            raise TaskError(f"the task has {len(self.train)} training examples but says of {len(self.files)} where they are from")
+            raise TaskError(
+                f"the task has {len(self.train)} training examples but says of {len(self.files)} where they are from"
+            )
 
     @property
     def generates(self) -> bool:
@@ -193,7 +197,9 @@ def _choose_per_label(labels: Sequence[int], count: int, seed: int, what: str, s
     for label in sorted(set(labels)):
         members = np.flatnonzero(np.asarray(labels) == label)
         if count > len(members):
-            raise TaskError(f"{count} {what} examples of each label were asked for, but there are {len(members)} of label {label}")
+            raise TaskError(
+                f"{count} {what} examples of each label were asked for, but there are {len(members)} of label {label}"
+            )
         # round_index keeps the streams of labels apart from those of whole choices
         order = Words(philox(seed, SELECTION, stream=stream, round_index=label + 1)).permutation(len(members))
         chosen += members[order[:count]].tolist()

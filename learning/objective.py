@@ -48,7 +48,7 @@ class Objective(Protocol):
         """float32[B]: loss of each chosen example."""
 
     def assess(self, dataset: Any, indices: Indices) -> tuple[torch.Tensor, npt.NDArray[Any]]:
-        """(losses float32[B], scores in [0, 1]): bool[B] of right answers, or float64[B, metrics] in the order of ``metrics``."""
+        """(losses float32[B], scores in [0, 1]): bool[B] of right answers, or float64[B, metrics] in the order of metrics."""
 
 
 def metrics_of(objective: Objective) -> tuple[str, ...]:

@@ -56,7 +56,9 @@ class ModuleObjective:
         self._name = f"{type(module).__module__}:{type(module).__qualname__}"
         lacking = [name for name in ("encode", "losses", "scores") if not callable(getattr(module, name, None))]
         if lacking:
-            raise ModelError(f"the model {self._name} lacks the method {' and '.join(lacking)}; docs/own-model.md says what each does")
+            raise ModelError(
+                f"the model {self._name} lacks the method {' and '.join(lacking)}; docs/own-model.md says what each does"
+            )
         self._device = usable_device(config.device)
         self._precision = Precision(config.forward, self._device)
         self._own: Any = module.to(self._device).eval()
@@ -73,8 +75,8 @@ class ModuleObjective:
         for tensor in _tensors(batch):
             if not isinstance(tensor, torch.Tensor) or tensor.ndim == 0 or len(tensor) != len(examples):
                 raise ModelError(
-                    f"{self._name}.encode must return tensors with one row for each of the {len(examples)} examples, and returned "
-                    f"{_shape(tensor)}"
+                    f"{self._name}.encode must return tensors with one row for each of the {len(examples)} examples, and "
+                    f"returned {_shape(tensor)}"
                 )
         return batch
 
@@ -91,15 +93,16 @@ class ModuleObjective:
 
     def _rows(self, dataset: Batch, indices: Indices) -> Batch:
         rows = torch.from_numpy(indices).to(self._device)
-        return _each(dataset, lambda tensor: tensor[rows])
+        chosen: Batch = _each(dataset, lambda tensor: tensor[rows])
+        return chosen
 
     def _losses(self, batch: Batch, count: int) -> torch.Tensor:
         with self._precision():
             losses = self._own.losses(batch)
         if not isinstance(losses, torch.Tensor) or losses.shape != (count,):
             raise ModelError(
-                f'{self._name}.losses must return one loss per example, shape ({count},), and returned {_shape(losses)}; a loss of '
-                'torch does so with reduction="none"'
+                f"{self._name}.losses must return a loss per example, shape ({count},), and returned {_shape(losses)}; a loss "
+                'of torch does so with reduction="none"'
             )
         return losses.float()
 

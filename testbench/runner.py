@@ -4,7 +4,7 @@ import importlib.util
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,11 @@ from testbench.privacy.reporting import privacy_keys
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
-from testbench.uplinks import noise_free, open_uplink
+from testbench.uplinks import OpenUplink, noise_free, open_uplink
 
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
+    from testbench.fleet.coordinator import FleetHost
     from testbench.privacy.run_plan import RunPlan
     from testbench.tensorboard import Curves
 
@@ -61,8 +62,17 @@ class RunResult:
     summary: dict[str, Any]
 
 
-def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False, watcher: Watcher | None = None) -> RunResult:
+def run_scenario(
+    scenario: Scenario,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    uplink: OpenUplink | None = None,
+) -> RunResult:
     """Run ``scenario`` in ``folder`` and write its journal, summary, figures and report.
+
+    An ``uplink`` that is given takes the place of the scenario's.
 
     With ``resume``, a run that was cut off anywhere continues where its journal ends, to the same weights bit for bit.
     Raises the rooms' own errors, each one sentence; the journal then still holds every committed round.
@@ -86,12 +96,18 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         told = len(objective.notes)
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
-        with open_uplink(scenario if plan is None else scenario.model_copy(update={"link": plan.link})) as opened:
+        planned = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
+        with open_uplink(planned) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
             watcher.say(f"uplink: {opened.where}")
             with Journal(folder.journal) as journal:
-                federation = Federation(
-                    objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, _guard(plan, scenario)
-                )
+                guard = _guard(plan, scenario)
+                host = _host(stack, scenario, watcher)
+                if host is None:
+                    federation = Federation(
+                        objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, guard
+                    )
+                else:
+                    federation = host.federation(objective, data, opened.uplink, journal, guard)
                 for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
                     watcher.say(f"note: {note}")
                     notes.append(note)
@@ -99,7 +115,12 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
-        reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
+        if scenario.evaluation.noise_free and host is not None and host.own_data:
+            notes.append("no noise-free reference: devices brought data of their own, which this process does not have")
+            watcher.say(f"note: {notes[-1]}")
+            reference = []
+        else:
+            reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
         with Journal(folder.journal, read_only=True) as journal:
             totals = LinkTotals.of(journal)
             privacy = privacy_keys(scenario, plan, journal, federation.stopped)
@@ -126,6 +147,15 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         draw_figures(folder, scenario, evaluations, reference, summary)
         write_report(folder)
     return RunResult(folder, summary)
+
+
+def _host(stack: ExitStack, scenario: Scenario, watcher: Watcher) -> "FleetHost | None":
+    """Whoever brings the devices together where they are processes of their own."""
+    if not scenario.fleet.on:
+        return None
+    from testbench.fleet.coordinator import FleetHost
+
+    return stack.enter_context(FleetHost(scenario, watcher.say))
 
 
 def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) -> None:

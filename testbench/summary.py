@@ -156,7 +156,7 @@ def summarise(
         "power_mean": totals.mean("power_mean"),
         "power_peak": float(np.nanmax(totals.columns["power_peak"])) if "power_peak" in totals.columns else None,
         "estimates_beyond_clip": totals.beyond(scenario.zeroth_order.clip),
-        "present_devices_mean": totals.mean("present_devices") if scenario.federation.faults.any else float(devices),
+        "present_devices_mean": totals.mean("present_devices") if "present_devices" in totals.columns else float(devices),
         "missed_answers": totals.count("missed_devices"),
         "late_answers": totals.count("late_devices"),
         "stale_answers": totals.count("stale_devices"),

@@ -65,8 +65,8 @@ class AnsweringModel:
         room = context_tokens(model, tokenizer, config.max_tokens) - config.answer_tokens
         if room < 8:
             raise ModelError(
-                f"answers of {config.answer_tokens} tokens leave {max(room, 0)} for the prompt; raise model.max_tokens or lower "
-                "model.answer_tokens"
+                f"answers of {config.answer_tokens} tokens leave {max(room, 0)} for the prompt; raise model.max_tokens or "
+                "lower model.answer_tokens"
             )
         self._wording = Wording(tokenizer, data.prompt, data.fields, room)
         breaks = _tokens_with_line_breaks(tokenizer)
@@ -85,8 +85,8 @@ class AnsweringModel:
         shortened = sum(len(answer) > self._answer_tokens for answer in answers)
         if shortened:
             self.notes.append(
-                f"{shortened} of {len(rows)} answers are longer than {self._answer_tokens} tokens and are trained on without the "
-                "rest (model.answer_tokens)"
+                f"{shortened} of {len(rows)} answers are longer than {self._answer_tokens} tokens and are trained on without "
+                "the rest (model.answer_tokens)"
             )
         answers = [answer[: self._answer_tokens] for answer in answers]
         device = self._forward.device
@@ -112,9 +112,7 @@ class AnsweringModel:
     def write(self, dataset: Questions, indices: Indices) -> list[str]:
         """The generated answers: greedy, up to the first line break."""
         tokens, mask = dataset.prompts.padded(indices, self._padding, left=True)
-        written = self._forward.generate(
-            tokens, mask, longest=self._answer_tokens, stops=self._stops, padding=self._padding
-        )
+        written = self._forward.generate(tokens, mask, longest=self._answer_tokens, stops=self._stops, padding=self._padding)
         texts: list[str] = self._tokenizer.batch_decode(written.tolist(), skip_special_tokens=True)
         return [text.partition("\n")[0].strip() for text in texts]
 

@@ -29,8 +29,8 @@ class CausalForward:
         accepted = inspect.signature(model.forward).parameters
         if "attention_mask" not in accepted:
             raise ModelError(
-                f"{type(model).__name__} takes no attention mask, so that rows of different lengths cannot share a batch; choose "
-                "another model"
+                f"{type(model).__name__} takes no attention mask, so that rows of different lengths cannot share a batch; "
+                "choose another model"
             )
         self.keeps_logits = "logits_to_keep" in accepted
         self._takes_positions = "position_ids" in accepted
@@ -61,7 +61,7 @@ class CausalForward:
         from transformers import GenerationConfig
 
         # Everything that a model folder's own generation_config could change is said here.
-        settings = GenerationConfig(
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, num_beams=1, max_new_tokens=longest, eos_token_id=stops, pad_token_id=padding, use_cache=True,
             repetition_penalty=1.0, no_repeat_ngram_size=0, temperature=1.0, top_p=1.0, top_k=50, length_penalty=1.0,
             suppress_tokens=[], begin_suppress_tokens=[], bad_words_ids=None, min_new_tokens=0, min_length=0,

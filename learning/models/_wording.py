@@ -14,7 +14,7 @@ import torch
 from learning.data import MASK, Text, parts
 from learning.errors import ModelError
 
-__all__ = ["Rows", "Wording", "context_tokens", "continuation", "padding_token"]
+__all__ = ["Rows", "Wording", "context_tokens", "continuation", "cut_note", "padding_token"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -65,9 +65,7 @@ class Wording:
     :param closed: whether the tokenizer's end tokens are put after the text
     """
 
-    def __init__(
-        self, tokenizer: Any, template: str, fields: Sequence[str], longest: int, *, closed: bool = False
-    ) -> None:
+    def __init__(self, tokenizer: Any, template: str, fields: Sequence[str], longest: int, *, closed: bool = False) -> None:
         self._tokenizer = tokenizer
         self._longest = longest
         pieces = re.split(r"\{(\w+)\}", template)
@@ -105,9 +103,7 @@ class Wording:
 
     def cut_note(self, cut: int, count: int) -> list[str]:
         """What to tell of ``cut`` texts among ``count``; nothing where there are none."""
-        if not cut:
-            return []
-        return [f"{cut} of {count} texts are longer than {self._longest} tokens and were cut on their left (model.max_tokens)"]
+        return cut_note(cut, count, self._longest)
 
     def _cut(self, texts: tuple[str, ...]) -> list[int]:
         lengths = [len(self.ids(text)) for text in texts]
@@ -122,6 +118,13 @@ class Wording:
     @staticmethod
     def _render(texts: tuple[str, ...], pieces: Sequence[str | int]) -> str:
         return "".join(texts[piece] if isinstance(piece, int) else piece for piece in pieces)
+
+
+def cut_note(cut: int, count: int, longest: int) -> list[str]:
+    """What to tell of ``cut`` texts among ``count`` that were longer than ``longest`` tokens."""
+    if not cut:
+        return []
+    return [f"{cut} of {count} texts are longer than {longest} tokens and were cut on their left (model.max_tokens)"]
 
 
 def context_tokens(model: Any, tokenizer: Any, wanted: int) -> int:

@@ -32,7 +32,9 @@ def build(config: ModelConfig, data: TaskData, progress: Progress | None = None)
     if config.path is None and not config.draws_weights:
         raise ModelError("the kind causal_lm needs model.path, a folder or hub name, or model.random_weights = true")
     if MASK in data.prompt:
-        raise ModelError(f"the prompt has a {MASK}, which causal models do not fill; take model.kind masked_lm, or leave it out")
+        raise ModelError(
+            f"the prompt has a {MASK}, which causal models do not fill; take model.kind masked_lm, or leave it out"
+        )
     if config.path is not None:
         check_folder(config.path, weights=not config.draws_weights)
         tokenizer = load_tokenizer(config.path)

@@ -72,8 +72,11 @@ class MaskedLanguageModel(Classifier):
         self.base_weights_sha256 = weights_sha256(model)
         template, verbalizers = data.masked()
         self.identity = {
-            "model_kind": "masked_lm", **config.identity(), "masked_prompt": template, "masked_verbalizers": "|".join(verbalizers)
-        }  # fmt: skip
+            "model_kind": "masked_lm",
+            **config.identity(),
+            "masked_prompt": template,
+            "masked_verbalizers": "|".join(verbalizers),
+        }
         self.minimises = config.loss
         if tokenizer.mask_token_id is None:
             raise ModelError("the tokenizer has no mask token; choose a masked language model, or model.kind causal_lm")
@@ -95,7 +98,9 @@ class MaskedLanguageModel(Classifier):
         self.notes += self._wording.cut_note(cut, len(rows))
         for row, (text, _) in zip(rows, examples, strict=True):
             if row.count(self._mask) != 1:
-                raise TaskError(f'a text holds the mask token "{self._tokenizer.mask_token}" itself; remove it: {str(text)[:60]}')
+                raise TaskError(
+                    f'a text holds the mask token "{self._tokenizer.mask_token}" itself; remove it: {str(text)[:60]}'
+                )
         places = torch.tensor([row.index(self._mask) for row in rows], device=self._device)
         labels = torch.tensor([label for _, label in examples], device=self._device)
         return MaskedPrompts(Rows.of(rows, self._device), places, labels)
@@ -136,7 +141,7 @@ class MaskedLanguageModel(Classifier):
         found = continuation(self._wording, self._tokenizer, context, verbalizer)
         if len(found) != 1:
             raise ModelError(
-                f'the verbalizer "{verbalizer}" is not one token after "{context}" but {len(found)}, and a mask stands for one; '
-                "choose another word"
+                f'the verbalizer "{verbalizer}" is not one token after "{context}" but {len(found)}, and a mask stands for '
+                "one; choose another word"
             )
         return found[0]

@@ -1,7 +1,7 @@
 """A classifier of transformers (an encoder or decoder with a classification head), all weights trainable.
 
-The text itself is classified, without a prompt; two texts are a pair, of three and more all but the first are joined. A head that
-the folder lacks is drawn from ``model.weights_seed``, the same on every machine.
+The text itself is classified, without a prompt; two texts are a pair, of three and more all but the first are joined. A head
+that the folder lacks is drawn from ``model.weights_seed``, the same on every machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from learning.models._loading import (
     usable_device,
 )
 from learning.models._precision import Precision
-from learning.models._wording import Rows, context_tokens, padding_token
+from learning.models._wording import Rows, context_tokens, cut_note, padding_token
 from learning.objective import Classifier, Indices, Progress
 from learning.parameters import weights_sha256
 
@@ -62,16 +62,14 @@ def _load(config: ModelConfig, configuration: Any, labels: Sequence[str], notes:
     except ModelError as error:
         if "mismatch" in str(error.__cause__):
             raise ModelError(
-                f"the model in {config.path} has a trained head for another number of labels than the {len(labels)} of the task "
-                f"({', '.join(labels)}); choose another model, or its encoder alone"
+                f"the model in {config.path} has a trained head for another number of labels than the {len(labels)} of the "
+                f"task ({', '.join(labels)}); choose another model, or its encoder alone"
             ) from error
         raise
     prefix = str(getattr(model, "base_model_prefix", "")) + "."
     lost = [name for name in missing if name.startswith(prefix) and ".pooler." not in name]
     if lost:
-        raise ModelError(
-            f"the weights in {config.path} lack {len(lost)} tensors, such as {lost[0]}; complete the download"
-        )
+        raise ModelError(f"the weights in {config.path} lack {len(lost)} tensors, such as {lost[0]}; complete the download")
     if missing:
         draw_tensors(model, configuration, config.weights_seed, set(missing))
         notes.append(f"the classification head is new: {len(missing)} tensors were drawn from model.weights_seed")
@@ -129,7 +127,7 @@ class SequenceClassifier(Classifier):
         model.config.pad_token_id = self._padding  # type: ignore[union-attr]
         tokenizer.truncation_side = "left"
         self._longest = context_tokens(model, tokenizer, config.max_tokens)
-        kinds = int(getattr(model.config, "type_vocab_size", 0) or 0)  # type: ignore[union-attr]
+        kinds = int(getattr(model.config, "type_vocab_size", 0) or 0)
         self._segmented = kinds > 1 and "token_type_ids" in inspect.signature(model.forward).parameters
         self._order = None if order is None else torch.tensor(list(order), device=self._device)
 
@@ -142,11 +140,7 @@ class SequenceClassifier(Classifier):
         encoded = self._tokenizer(
             first, second, truncation=True, max_length=self._longest, return_token_type_ids=self._segmented
         )
-        cut = sum(length > self._longest for length in lengths)
-        if cut:
-            self.notes.append(
-                f"{cut} of {len(lengths)} texts are longer than {self._longest} tokens and were cut on their left (model.max_tokens)"
-            )
+        self.notes += cut_note(sum(length > self._longest for length in lengths), len(lengths), self._longest)
         rows = encoded["input_ids"]
         if not self._has_padding and any(row[-1] == self._padding for row in rows):
             raise ModelError(

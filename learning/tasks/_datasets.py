@@ -30,7 +30,7 @@ def read_split(dataset: str, subset: str | None, split: str) -> Table:
 
 
 def _load(dataset: str, subset: str | None, split: str, where: str) -> Any:
-    import datasets
+    import datasets  # type: ignore[import-untyped, unused-ignore]
 
     folder = Path(dataset).expanduser()
     with _quiet():
@@ -73,7 +73,7 @@ def _unloadable(where: str, folder: Path, error: Exception) -> TaskError:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    import datasets
+    import datasets  # type: ignore[import-untyped, unused-ignore]
 
     shown = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()

@@ -81,9 +81,7 @@ def _examples(task: PromptedTask, table: Table, left_out: list[int]) -> list[Exa
         if label.lower() not in numbers:
             known = ", ".join(" or ".join(values) for values in task.values)
             raise TaskError(f'{table.at(number)} has the label "{label}"; the labels are {known}')
-        polished = tuple(
-            task.polish.get(name, str)(part) for name, part in zip(task.fields, parts(text), strict=True)
-        )
+        polished = tuple(task.polish.get(name, str)(part) for name, part in zip(task.fields, parts(text), strict=True))
         examples.append((polished[0] if len(polished) == 1 else polished, numbers[label.lower()]))
     if not examples:
         raise TaskError(f"{table.name} holds no labelled examples")

@@ -63,8 +63,8 @@ def _examples(table: Table, answers: list[tuple[str, ...]]) -> list[Example]:
         found = tuple(str(word).strip() for word in words if str(word).strip()) if isinstance(words, Sequence) else ()
         if not found:
             raise TaskError(
-                f"{table.at(number)} has no answer; SQuAD v1.1 has one or more for every question (v2.0's unanswerable questions "
-                "cannot be trained on)"
+                f"{table.at(number)} has no answer; SQuAD v1.1 has one or more for every question (v2.0's unanswerable "
+                "questions cannot be trained on)"
             )
         answers.append(found)
         examples.append((texts, len(answers) - 1))

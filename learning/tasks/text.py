@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from learning.config import TaskConfig
@@ -28,7 +30,9 @@ def load(config: TaskConfig) -> TaskData:
     if len(labels) < 2:
         raise TaskError(f'every row of {where} has the label "{labels[0]}"; two labels or more are needed')
     if config.verbalizers is None and len(labels) != 2:
-        raise TaskError(f"{where} has {len(labels)} labels ({', '.join(labels)}); set task.verbalizers, one answer word per label")
+        raise TaskError(
+            f"{where} has {len(labels)} labels ({', '.join(labels)}); set task.verbalizers, one answer word per label"
+        )
     train = [(number, e) for number, (table, rows) in enumerate(tables) for e in _index(table, rows, labels)]
     if found.validation is not None:
         held_out = _index(found.validation, _rows(found.validation, fields, config), labels)
@@ -46,7 +50,7 @@ def load(config: TaskConfig) -> TaskData:
     )
 
 
-def _rows(table: Table, fields: dict[str, Columns], config: TaskConfig) -> list[tuple[int, Text, str]]:
+def _rows(table: Table, fields: Mapping[str, Columns], config: TaskConfig) -> list[tuple[int, Text, str]]:
     return labelled(table, fields, (config.label_column,))[0]
 
 

@@ -1,15 +1,12 @@
 """``pairzero run``."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from testbench.commands._options import Out, Resume, Sets, console
+from testbench.commands._options import Out, Resume, ScenarioName, Sets, console
 
 
 def command(
-    scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of a shipped one.")],
+    scenario: ScenarioName,
     sets: Sets = None,
     out: Out = None,
     resume: Resume = False,

@@ -33,8 +33,8 @@ _MET = (
 )  # fmt: skip
 
 
-#: Every record in every batch, and a clip that every projection exceeds: canaries carry all that the claim allows for, and rounds
-#: are many for the coins that are to be told apart.
+#: Every record in every batch, and a clip that every projection exceeds: canaries carry all that the claim allows for, and there
+#: are many rounds for each of the coins that are to be told apart.
 _EXPOSED = (
     *_MET, "federation.batch_size=50", "federation.rounds=800", "task.train_examples=100", "zeroth_order.clip=0.5",
     "link.snr_max_db=40",

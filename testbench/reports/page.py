@@ -113,7 +113,7 @@ def _sentences(run: Run) -> list[str]:
     model = scenario.model.path or f"the model {scenario.model.kind}"
     found = [
         f"{scenario.federation.devices} devices fine-tune {model} on the task {scenario.task.name}{parameters}; each sends "
-        f"one clipped scalar a round. {run.rounds} rounds, {run.lost_rounds} of them lost.",
+        f"{_scalars(scenario.zeroth_order.directions)} a round. {run.rounds} rounds, {run.lost_rounds} of them lost.",
     ]
     if not run.finished:
         found.append(f"The run has not come to its end; go on with: pairzero run {run.folder.path} --resume")
@@ -123,6 +123,10 @@ def _sentences(run: Run) -> list[str]:
         found.append(f"Cost: {summary['wall_s']:.0f} s, {summary['peak_rss_mib'] or 0:.0f} MiB.")
     found.append(f"Seed {scenario.seed}, one run: the numbers have no band.")
     return found
+
+
+def _scalars(directions: int) -> str:
+    return "one clipped scalar" if directions == 1 else f"{directions} clipped scalars"
 
 
 def _repeat(run: Run) -> list[str]:
@@ -167,15 +171,16 @@ def _compared(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def _differing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Settings in which the scenarios differ."""
-    flat = [dict(_flat(run.scenario.plain())) for run in runs]
-    keys = sorted({key for settings in flat for key in settings})
-    rows = [(key, [str(settings.get(key, "none")) for settings in flat]) for key in keys]
+    known = [dict(flat(run.scenario.plain())) for run in runs]
+    keys = sorted({key for settings in known for key in settings})
+    rows = [(key, [str(settings.get(key, "none")) for settings in known]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
 
-def _flat(data: dict[str, Any], place: str = "") -> list[tuple[str, Any]]:
+def flat(data: dict[str, Any], place: str = "") -> list[tuple[str, Any]]:
+    """Settings by dotted key."""
     return [
         pair
         for key, value in data.items()
-        for pair in (_flat(value, f"{place}{key}.") if isinstance(value, dict) else [(f"{place}{key}", value)])
+        for pair in (flat(value, f"{place}{key}.") if isinstance(value, dict) else [(f"{place}{key}", value)])
     ]

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from learning.privacy.guard import EPSILON
 from testbench.reports.drawing import COLOURS, GREY, Panel, panel, style
@@ -31,7 +34,10 @@ def curves(runs: Sequence[Run]) -> list[Panel]:
         for index, run in enumerate(runs):
             rounds = [e.round for e in run.evaluations]
             axes.plot(
-                rounds, [math.nan if e.loss is None else e.loss for e in run.evaluations], label=run.label, **style(index)
+                rounds,
+                [math.nan if e.loss is None else e.loss for e in run.evaluations],
+                label=_name(run, runs),
+                **style(index),
             )
             free = run.summary.get("loss_noise_free")
             if free is not None and alone:
@@ -117,8 +123,9 @@ def lost(runs: Sequence[Run]) -> list[Panel]:
                 gone = np.flatnonzero(run.totals.lost)
                 axes.plot(_thin(gone) + 1, np.zeros(len(_thin(gone))), "|", color=GREY, markersize=10, clip_on=False)
         axes.set(xlabel="rounds", ylabel="lost rounds, in all", ylim=(0, None))
-        axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.legend(loc="upper left")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(runs) > 1:
+            axes.legend(loc="upper left")
 
     text = (
         "A lost round moves nobody: no device passed the threshold, nobody answered, the preamble was missed, or what was sent "
@@ -131,5 +138,5 @@ def _name(run: Run, runs: Sequence[Run]) -> str:
     return "this run" if len(runs) == 1 else run.label
 
 
-def _thin(values: np.ndarray) -> np.ndarray:
+def _thin(values: NDArray[Any]) -> NDArray[Any]:
     return values if len(values) <= _MOST_POINTS else values[:: -(-len(values) // _MOST_POINTS)]

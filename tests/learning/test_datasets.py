@@ -67,12 +67,19 @@ def test_a_folder_of_files_and_any_labelled_text(tmp_path: Path) -> None:
 
 
 def test_files_and_datasets_are_the_same_task(tmp_path: Path) -> None:
-    rows = [{"question": "is rome old", "passage": "Rome is old.", "label": True}, {"question": "q?", "passage": "p", "label": False}]
+    rows = [
+        {"question": "is rome old", "passage": "Rome is old.", "label": True},
+        {"question": "q?", "passage": "p", "label": False},
+    ]
     for name in ("train", "val"):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = {key: [row[key] for row in rows] for key in ("question", "passage")}
     features = datasets.Features(
-        {"question": datasets.Value("string"), "passage": datasets.Value("string"), "label": datasets.ClassLabel(names=["False", "True"])}
+        {
+            "question": datasets.Value("string"),
+            "passage": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["False", "True"]),
+        }
     )
     split = datasets.Dataset.from_dict({**columns, "label": [1, 0]}, features=features)
     datasets.DatasetDict({"train": split, "validation": split}).save_to_disk(str(tmp_path / "saved"))

@@ -21,7 +21,13 @@ def lines(*rows: dict[str, Any]) -> str:
 #: name -> (training file, its content, expected first example, expected prompt of it); as the collections publish them
 FILES: dict[str, tuple[str, str, str, Any, str]] = {
     "sst2": ("train.tsv", "dev.tsv", "sentence\tlabel\nfine film \t1\n", ("fine film", 1), "fine film It was great"),
-    "cola": ("train.tsv", "dev.tsv", "gj04\t1\t\tBirds sing.\nbc01\t0\t*\tBirds sings.\n", ("Birds sing.", 1), "Birds sing. This is correct"),
+    "cola": (
+        "train.tsv",
+        "dev.tsv",
+        "gj04\t1\t\tBirds sing.\nbc01\t0\t*\tBirds sings.\n",
+        ("Birds sing.", 1),
+        "Birds sing. This is correct",
+    ),
     "mnli": (
         "train.tsv",
         "dev_matched.tsv",
@@ -147,12 +153,14 @@ def test_a_task_in_its_own_files(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_label_that_no_verbalizer_names(name: str, tmp_path: Path) -> None:
-    train, validation, content, example, _ = FILES[name]
+    train, validation, content, _, _ = FILES[name]
     encoding = "latin-1" if name == "trec" else "utf-8"
     known = {"mnli": "neutral\n", "trec": "DESC:", "cola": "\t1\t", "sst5": "4,"}.get(name)
     for old in (known, '"contradiction"', '"not_entailment"', "not_entailment", '"neutral"', "true", "false", "\t1\n", "\n0\t"):
         if old is not None and old in content:
-            new = {"\t1\t": "\t7\t", "\t1\n": "\t7\n", "\n0\t": "\n7\t", "4,": "7,", "DESC:": "ODD:", "neutral\n": "odd\n"}.get(old, '"odd"')
+            new = {"\t1\t": "\t7\t", "\t1\n": "\t7\n", "\n0\t": "\n7\t", "4,": "7,", "DESC:": "ODD:", "neutral\n": "odd\n"}.get(
+                old, '"odd"'
+            )
             broken = content.replace(old, new)
             break
     (tmp_path / train).write_bytes(broken.encode(encoding))
@@ -191,13 +199,13 @@ def test_own_wording(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match='set task.folder or task.train, or task.dataset = "aps/super_glue"'):
+    with pytest.raises(TaskError, match=r'set task.folder or task.train, or task.dataset = "aps/super_glue"'):
         tasks.load(TaskConfig(name="boolq"))
     with pytest.raises(TaskError, match=r"there is no file .*train.jsonl; the folder of boolq holds train.jsonl and val.jsonl"):
         tasks.load(TaskConfig(name="boolq", folder=tmp_path))
     for file in ("train.jsonl", "val.jsonl"):
         (tmp_path / file).write_text(lines({"question": "q", "label": True}))
-    with pytest.raises(TaskError, match='line 1, has no column "passage"; it has question, label'):
+    with pytest.raises(TaskError, match=r'line 1, has no column "passage"; it has question, label'):
         tasks.load(TaskConfig(name="boolq", folder=tmp_path))
     with pytest.raises(TaskError, match="needs held-out examples"):
         tasks.load(TaskConfig(name="boolq", train=tmp_path / "train.jsonl"))
@@ -216,7 +224,9 @@ def test_files_of_devices(tmp_path: Path) -> None:
     assert data.files == (0, 0, 1, 2, 2, 2)
     some = tasks.load(TaskConfig(name="sst2", train=files, validation=files[0], train_examples=4))
     assert some.files is not None
-    assert all({"x": 0, "y": 0, "z": 1, "u": 2, "v": 2, "w": 2}[t] == f for (t, _), f in zip(some.train, some.files, strict=True))
+    assert all(
+        {"x": 0, "y": 0, "z": 1, "u": 2, "v": 2, "w": 2}[t] == f for (t, _), f in zip(some.train, some.files, strict=True)
+    )
     other = tasks.load(TaskConfig(name="sst2", train=(files[0], files[2], files[1]), validation=files[0]))
     assert other.sha256() != data.sha256()
 
@@ -237,7 +247,9 @@ def test_a_choice_per_label(tmp_path: Path) -> None:
 def test_columns_of_any_file_in_a_prompt(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("title,body,y\n" + "".join(f"t{i},b{i},{'no' if i % 2 else 'yes'}\n" for i in range(20)))
-    data = tasks.load(TaskConfig(name="text", train=path, label_column="y", prompt="{title}: {body} Right?", verbalizers=(" no", " yes")))
+    data = tasks.load(
+        TaskConfig(name="text", train=path, label_column="y", prompt="{title}: {body} Right?", verbalizers=(" no", " yes"))
+    )
     assert data.fields == ("title", "body")
     assert (("t3", "b3"), 0) in (*data.train, *data.validation)
     assert len(data.train) == 18

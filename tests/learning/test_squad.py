@@ -25,8 +25,14 @@ from tests.learning.folders import byte_tokenizer, drawn, written
 from tests.learning.tiny import opt_config
 
 PASSAGES = {
-    "Rome": ("The city of Rome lies on the river Tiber.", [("Where is Rome?", ["on the river Tiber", "the Tiber"]), ("What lies on the Tiber?", ["Rome"])]),
-    "Super_Bowl_50": ("Denver beat Carolina by 24 to 10.", [("Who won?", ["Denver", "Denver", "the Broncos"]), ("Who lost?", ["Carolina"])]),
+    "Rome": (
+        "The city of Rome lies on the river Tiber.",
+        [("Where is Rome?", ["on the river Tiber", "the Tiber"]), ("What lies on the Tiber?", ["Rome"])],
+    ),
+    "Super_Bowl_50": (
+        "Denver beat Carolina by 24 to 10.",
+        [("Who won?", ["Denver", "Denver", "the Broncos"]), ("Who lost?", ["Carolina"])],
+    ),
 }
 
 
@@ -75,7 +81,13 @@ def test_official_files(data: TaskData, tmp_path: Path) -> None:
 
 def test_hub_rows_are_the_same_task(data: TaskData, tmp_path: Path) -> None:
     rows = [
-        {"id": str(i), "title": t[0], "context": t[1], "question": t[2], "answers": {"text": list(data.answers[y]), "answer_start": [0]}}
+        {
+            "id": str(i),
+            "title": t[0],
+            "context": t[1],
+            "question": t[2],
+            "answers": {"text": list(data.answers[y]), "answer_start": [0]},
+        }
         for i, (t, y) in enumerate(data.train)
     ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -88,8 +100,14 @@ def test_hub_rows_are_the_same_task(data: TaskData, tmp_path: Path) -> None:
     [
         ("{", "is not JSON"),
         ("{}", "not in SQuAD's layout (data, paragraphs, context, qas, question, answers, text): 'data' is not there"),
-        ('{"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers": []}]}]}]}', "question 1, has no answer"),
-        ('{"data": [{"paragraphs": [{"context": "", "qas": [{"question": "q", "answers": [{"text": "a"}]}]}]}]}', "has no context"),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers": []}]}]}]}',
+            "question 1, has no answer",
+        ),
+        (
+            '{"data": [{"paragraphs": [{"context": "", "qas": [{"question": "q", "answers": [{"text": "a"}]}]}]}]}',
+            "has no context",
+        ),
         ('{"data": []}', "holds no questions"),
     ],
 )
@@ -137,7 +155,11 @@ def test_f1_counts_words_as_a_slow_count_does() -> None:
     for _ in range(200):
         words = [list(rng.choice(["x", "y", "z", "the", "Q!"], size=rng.integers(1, 6))) for _ in range(2)]
         clean = [
-            [w for w in ("".join(c for c in word.lower() if c not in string.punctuation) for word in side) if w not in ("the", "")]
+            [
+                w
+                for w in ("".join(c for c in word.lower() if c not in string.punctuation) for word in side)
+                if w not in ("the", "")
+            ]
             for side in words
         ]
         left, shared = list(clean[1]), 0
@@ -210,7 +232,9 @@ def test_answers_are_the_most_likely_tokens_one_by_one(configuration: Any, data:
 
 def test_f1_is_the_score_and_one_minus_it_the_loss(data: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = answering(data, shapes()[0], loss="metric")
-    monkeypatch.setattr(objective, "write", lambda own, rows: [["on the Tiber", "Milan", "broncos", "Carolina"][i] for i in rows])
+    monkeypatch.setattr(
+        objective, "write", lambda own, rows: [["on the Tiber", "Milan", "broncos", "Carolina"][i] for i in rows]
+    )
     own = objective.prepare(data.train)
     # Against "on the river Tiber" and "the Tiber": 2 of 2 of 3 words, and 1 of 2 of 1.
     expected = [[0.8, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
@@ -254,9 +278,8 @@ def test_bfloat16_and_float16_are_close(data: TaskData) -> None:
 
 def test_long_passages_lose_their_left_and_are_counted(data: TaskData) -> None:
     whole = answering(data, shapes()[0])
-    assert whole.notes == [
-        "the tokenizer has no pad token: its end token (0) fills short rows, where the attention mask keeps it from having any effect"
-    ]
+    (note,) = whole.notes
+    assert note.startswith("the tokenizer has no pad token: its end token (0) fills short rows")
     row = whole.prepare(data.train[:1]).prompts.row(0)
     objective = answering(data, shapes()[0], max_tokens=len(row) + 12 - 3)
     short = objective.prepare(data.train[:1]).prompts.row(0)
@@ -264,8 +287,11 @@ def test_long_passages_lose_their_left_and_are_counted(data: TaskData) -> None:
     tail = " lies on the river Tiber.\nQuestion: Where is Rome?\nAnswer:"
     assert objective._tokenizer.decode(short).startswith("Title: Rome\nContext:")
     assert objective._tokenizer.decode(short).endswith(tail)
-    assert objective.notes[-1] == f"1 of 1 texts are longer than {len(row) - 3} tokens and were cut on their left (model.max_tokens)"
-    with pytest.raises(LearningError, match="answers of 12 tokens leave 4 for the prompt; raise model.max_tokens"):
+    assert (
+        objective.notes[-1]
+        == f"1 of 1 texts are longer than {len(row) - 3} tokens and were cut on their left (model.max_tokens)"
+    )
+    with pytest.raises(LearningError, match=r"answers of 12 tokens leave 4 for the prompt; raise model.max_tokens"):
         answering(data, shapes()[0], max_tokens=16)
 
 
@@ -288,7 +314,6 @@ def test_only_causal_models_write_answers(data: TaskData, tmp_path: Path) -> Non
     ):
         with pytest.raises(LearningError, match=sentence):
             models.build(ModelConfig(kind=kind, path=str(folder)), data)
-
 
 
 def test_a_tokenizer_without_line_breaks_ends_answers_with_its_end_token(data: TaskData) -> None:

@@ -30,8 +30,9 @@ from tests.learning.tiny import opt_config, toy_data
 MASKED, SEQUENCE, CAUSAL = "AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModelForCausalLM"
 ALL = np.arange(8)
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "initializer_range": 0.3}
+TEXTS = [("good", "plain"), ("bad", "very plain"), ("great", "bad"), ("terrible", "good")]
 PAIRS = TaskData(
-    train=tuple(((f"the film was {w}", f"a {v} story"), i % 2) for i, (w, v) in enumerate([("good", "plain"), ("bad", "very plain"), ("great", "bad"), ("terrible", "good")])),
+    train=tuple(((f"the film was {w}", f"a {v} story"), i % 2) for i, (w, v) in enumerate(TEXTS)),
     validation=((("the film was very very plain", "good"), 0), (("bad", "a film"), 1)),
     labels=("entailment", "not_entailment"),
     prompt='{premise}\nDoes this mean that "{hypothesis}" is true? Yes or No?\n',
@@ -39,7 +40,7 @@ PAIRS = TaskData(
     fields=("premise", "hypothesis"),
     masked_prompt="{premise} ? {mask} , {hypothesis}",
     masked_verbalizers=("Yes", "No"),
-)  # fmt: skip
+)
 
 
 def fault(function: Any, *arguments: Any, **settings: Any) -> str:

@@ -89,7 +89,7 @@ def test_the_page_holds_the_scenario_that_repeats_the_run(folders, tmp_path):
 def test_runs_side_by_side_show_where_they_differ(folders, tmp_path):
     path = report([folders / "waves", folders / "symbols"], tmp_path / "both.html")
     text = " ".join(read(path).text.split())
-    assert "link.snr_max_db 40.0 5.0" in text
+    assert "link.snr_max_db 40.0 5.0" in text, text[:3000]
     assert "link.fidelity waveform symbol" in text
     assert "seed 1 7" in text
     assert "link.scheme" not in text.partition("Settings in which they differ")[2].partition("3 devices")[0]
@@ -103,7 +103,7 @@ def test_a_slot_is_the_runs_own_and_its_parts_add_up(folders):
     with Journal(run.folder.journal, read_only=True) as journal:
         row = list(journal.rows())[3]
     assert slot.same is True
-    assert slot.estimate == row.estimate
+    assert slot.estimates == row.estimates
     # At 40 dB the sum of what devices add alone is what was received, to the noise (std 0.01, 5 of them).
     assert slot.heard is not None
     total = slot.alone.sum(axis=0)
@@ -116,7 +116,7 @@ def test_a_slot_of_a_symbol_run_is_called_a_twin(folders, tmp_path):
     path = report([folders / "symbols"], tmp_path / "s.html", slot=1)
     text = read(path).text
     assert "its twin at waveform fidelity" in text
-    assert {"Constellation", "Spectrum", "Slot in time"} <= set(re.findall(r"[A-Z][a-z ]+", text))
+    assert {"Constellation", "Spectrum", "Slot in time"} <= {name.strip() for name in re.findall(r"[A-Z][a-z ]+", text)}
 
 
 def test_a_private_run_keeps_its_slots(tmp_path):

@@ -71,7 +71,9 @@ class FederationConfig(_Frozen):
         default=0, ge=0, description="dirichlet: the fullest devices give to one that has fewer; 0: an empty device is refused"
     )
     rows_per_forward: int = Field(
-        default=256, ge=1, description="rows evaluated at once; bounds memory; up to batch_size, each device is evaluated by itself"
+        default=256,
+        ge=1,
+        description="rows evaluated at once; bounds memory; up to batch_size, each device is evaluated by itself",
     )
     faults: FaultsConfig = FaultsConfig()
 

@@ -131,7 +131,7 @@ class RunFolder:
         elif self.scenario.is_file():
             before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
             for data in (before, now):
-                for section in ("uplink", "compute", "evaluation", "baselines", "fleet"):  # these do not change what is computed
+                for section in ("uplink", "compute", "evaluation", "baselines", "fleet"):  # they change nothing computed
                     data.pop(section)
                 data["federation"].pop("rounds")  # a run may be made longer
             if before != now:

@@ -17,7 +17,7 @@ from phy.config import LinkConfig
 from testbench.errors import TestbenchError
 from testbench.privacy.audit_figures import draw_roc
 from testbench.privacy.design import Design, design
-from testbench.privacy.membership_run import CanaryRun, Membership, OneRun, canary_run, membership, one_run
+from testbench.privacy.membership_run import CanaryRun, Membership, OneRun, canary_run, exposed_run, membership, one_run
 from testbench.privacy.phy_audit import AuditResult, Worlds, phy_audit
 from testbench.privacy.plan_command import bars, say
 from testbench.privacy.plan_figures import write_csv
@@ -127,7 +127,7 @@ def run_one_run_audit(console: Console, scenario: Scenario, canaries: int, folde
     """The one-run audit; returns sentences on what is violated."""
     folder.mkdir(parents=True, exist_ok=True)
     with bars(console, "one run") as progress:
-        done = canary_run(scenario, canaries, progress)
+        done = exposed_run(scenario, canaries, progress)
     return _show_one_run(console, one_run(done), done, folder)
 
 
@@ -172,8 +172,8 @@ def _show_one_run(console: Console, result: OneRun, done: CanaryRun, folder: Pat
     say(
         console,
         f"confidence {bound.confidence:g}, delta = {result.delta:g}; each canary was in {result.appearances:.1f} of "
-        f"{done.design.release.mu.size} rounds on average, where a claim reckons with all; mu that its real projections "
-        f"carried: median {result.audible_mu:.3g}; held-out accuracy {100 * done.run.accuracy[-1]:.1f} %",
+        f"{done.design.release.mu.size} rounds on average, where a claim reckons with all; mu that it carried: median "
+        f"{result.audible_mu:.3g}; held-out accuracy {100 * done.run.accuracy[-1]:.1f} %",
     )
     write_csv(folder / "audit-one-run.csv", ["claim", "claimed_epsilon", "empirical_lower_bound", "verdict"], rows)
     return [

@@ -20,7 +20,7 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.release import Release
 from testbench.errors import TestbenchError
 from testbench.privacy.charging import Charging
-from testbench.privacy.directions import sensitivity_of
+from testbench.privacy.directions import Directions, sensitivity_of
 from testbench.privacy.fitting import fit
 from testbench.privacy.sounding import Sounding, sound
 from testbench.privacy.wording import adversary
@@ -46,9 +46,9 @@ _PAPER: dict[str, dict[str, Any]] = {
 def scenario_of(base: Scenario | None, options: Mapping[str, Any], sampling_rate: float | None = None) -> tuple[Scenario, int]:
     """(what to plan for, examples that a device holds): ``base``, or the paper's constants, under dotted ``options``.
 
-    Of the options None means not given. A record's sensitivity brings clipping per sample; ``sampling_rate`` q brings Poisson
-    sampling of shards of b / q examples, and accounting that can count it. A scenario that claims no privacy yet promises
-    the paper's (5, 0.01), and is charged the gains of its own channels.
+    Of the options None means not given. Several directions are clipped jointly. A record's sensitivity brings clipping per
+    sample; ``sampling_rate`` q brings Poisson sampling of shards of b / q examples, and accounting that can count it. A
+    scenario that claims no privacy yet promises the paper's (5, 0.01), and is charged the gains of its own channels.
 
     :raises testbench.errors.ScenarioError: one sentence that names the setting
     """
@@ -57,6 +57,8 @@ def scenario_of(base: Scenario | None, options: Mapping[str, Any], sampling_rate
         own = {name: data["privacy"][name] for name in base.privacy.changed if name in data["privacy"]}
         data["privacy"] = {**_PAPER["privacy"], "csi_gain": "realised", **own}
     stated = {name: value for name, value in options.items() if value is not None}
+    if stated.get("zeroth_order.directions", 1) > 1:
+        stated.setdefault("zeroth_order.clip_norm", "joint")
     if sampling_rate is not None:
         if not 0.0 < sampling_rate <= 1.0:
             raise TestbenchError(f"--sampling-rate is a probability above 0, got {sampling_rate}")
@@ -148,9 +150,17 @@ class PlanReport:
             f"SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB, N0 the variance of one complex sample (real axis: N0/2); "
             f"adversary: {adversary(s)}; {sensitivity_of(s).statement}; delta = {s.privacy.delta:g}, {sampling}; channel "
             f"{link.channel.model}, CSI {link.csi.estimator}, {link.power.control}; K = {s.federation.devices}, "
-            f"T = {s.federation.rounds}, clip {link.clip:g}, A = {s.privacy.contraction:g}, seed {s.seed} "
+            f"T = {s.federation.rounds}, {_directions(s)} clip {link.clip:g}, A = {s.privacy.contraction:g}, seed {s.seed} "
             "(one draw of the channels)"
         )
+
+
+def _directions(scenario: Scenario) -> str:
+    several = Directions.of(scenario)
+    if several.count == 1:
+        return ""
+    how = "clipped jointly" if several.joint else "clipped one by one"
+    return f"{several.count} directions a round {how}, "
 
 
 def make_plan(scenario: Scenario, examples: int, progress: Callable[[int, int], None] | None = None) -> PlanReport:

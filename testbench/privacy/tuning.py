@@ -18,6 +18,7 @@ from learning.privacy.postprocess import Broadcast, Processing
 from learning.uplink import Aggregate, NoiseFreeUplink, Uplink
 from phy.config import LinkConfig
 from phy.link import Link
+from testbench.privacy.design import Design
 from testbench.scenario import Scenario
 
 __all__ = ["InProcessAir", "Tuned", "tune"]
@@ -49,6 +50,12 @@ class InProcessAir:
         #: round -> estimate before post-processing, which is what the server as an adversary has
         self.received: dict[int, float] = {}
 
+    @classmethod
+    def of(cls, planned: Design, seed: int) -> InProcessAir:
+        """The air of a run with this plan."""
+        several = planned.directions
+        return cls(planned.link, seed, planned.settings.estimate, planned.estimate_std, several.count, several.joint)
+
     def aggregate(self, round_index: int, payloads: Floats, present: NDArray[np.bool_] | None = None) -> Aggregate:
         """One round; see :class:`learning.uplink.Uplink`."""
         who = None if present is None else present[None]
@@ -65,8 +72,8 @@ class InProcessAir:
 class Tuned:
     """A short run: held-out accuracy and loss after ``rounds`` [E], and what was broadcast in every round [T].
 
-    ``estimates``: applied; ``received``: before post-processing; NaN in a lost round. ``amplitudes``: aligned amplitude, 0
-    in a lost or silent round; ``active``: devices.
+    ``estimates``: applied; ``received``: before post-processing; NaN in a lost round; of the first direction, if several.
+    ``amplitudes``: aligned amplitude, 0 in a lost or silent round; ``active``: devices; ``payload_means``: of what was sent.
     """
 
     rounds: NDArray[np.int64]
@@ -76,6 +83,7 @@ class Tuned:
     received: Floats
     amplitudes: Floats
     active: Floats
+    payload_means: Floats
 
 
 def tune(
@@ -95,7 +103,7 @@ def tune(
     through = uplink or NoiseFreeUplink("sign" if scenario.link.scheme == "sign" else "analog")
     measured: list[tuple[int, float, float]] = []
     estimates, received = np.full(total, np.nan), np.full(total, np.nan)
-    amplitudes, active = np.zeros(total), np.zeros(total)
+    amplitudes, active, means = np.zeros(total), np.zeros(total), np.full(total, np.nan)
     with Journal(":memory:") as journal:
         federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, through, journal)
 
@@ -106,6 +114,7 @@ def tune(
         measure()
         for record in federation.run():
             t = record.round
+            means[t] = record.payload_mean
             if record.estimates is not None:
                 estimates[t] = received[t] = record.estimates[0]
                 if isinstance(uplink, InProcessAir):
@@ -120,4 +129,4 @@ def tune(
                     break
     at, accuracy, loss = (np.array(column) for column in zip(*measured, strict=True))
     finite = np.where(np.isfinite(loss), loss, np.nan)
-    return Tuned(at.astype(np.int64), accuracy, finite, estimates, received, amplitudes, active)
+    return Tuned(at.astype(np.int64), accuracy, finite, estimates, received, amplitudes, active, means)

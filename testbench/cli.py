@@ -12,6 +12,7 @@ from testbench.captures.command import app as captures
 from testbench.errors import TestbenchError
 from testbench.privacy.command import app as privacy
 from testbench.sdr.command import sdr
+from testbench.sweep.command import sweep
 
 app = typer.Typer(
     name="pairzero",
@@ -25,6 +26,7 @@ app.add_typer(air, name="air")
 app.add_typer(privacy, name="privacy")
 app.add_typer(captures, name="capture")
 app.add_typer(sdr)
+app.command()(sweep)
 
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: a new one under runs/.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]

@@ -59,14 +59,17 @@ class RunResult:
     summary: dict[str, Any]
 
 
-def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False, watcher: Watcher | None = None) -> RunResult:
-    """Run ``scenario`` in ``folder`` and write its journal, summary, figures and report.
+def run_scenario(
+    scenario: Scenario, folder: RunFolder, *, resume: bool = False, watcher: Watcher | None = None, figures: bool = True
+) -> RunResult:
+    """Run ``scenario`` in ``folder`` and write its journal, summary and, with ``figures``, its figures and report.
 
     With ``resume``, a run that was cut off anywhere continues where its journal ends, to the same weights bit for bit.
     Raises the rooms' own errors, each one sentence; the journal then still holds every committed round.
     """
-    from testbench.figures import draw_figures
-    from testbench.report import write_report
+    if figures:
+        from testbench.figures import draw_figures
+        from testbench.report import write_report
 
     watcher = watcher or Watcher()
     began = time.perf_counter()
@@ -117,8 +120,9 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
                 "link.power.threshold, nobody answered, or a payload was not a number"
             )
         folder.write_summary(summary)
-        draw_figures(folder, scenario, evaluations, reference, summary)
-        write_report(folder, scenario, summary)
+        if figures:
+            draw_figures(folder, scenario, evaluations, reference, summary)
+            write_report(folder, scenario, summary)
     return RunResult(folder, summary)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from bridge.errors import BridgeError
 from testbench.captures.command import app as captures
 from testbench.errors import TestbenchError
+from testbench.gallery._command import figure
 from testbench.privacy.command import app as privacy
 from testbench.sdr.command import sdr
 from testbench.sweep.command import sweep
@@ -27,6 +28,7 @@ app.add_typer(privacy, name="privacy")
 app.add_typer(captures, name="capture")
 app.add_typer(sdr)
 app.command()(sweep)
+app.command()(figure)
 
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder. Default: a new one under runs/.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]

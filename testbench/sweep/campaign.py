@@ -1,5 +1,6 @@
 """Run a sweep: every point on all cores or on a cluster, each kept once it is finished, with tables that grow meanwhile."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from testbench.sweep.worker import evaluate, own_version
 
 __all__ = ["SweepResult", "collect", "run_sweep"]
 
-# Tables are written again after each point, but never take more than this share of the time.
-_WRITING_SHARE = 0.1
+# Tables are written again after each point, or this often where points are quicker.
+_WRITE_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ def run_sweep(
 ) -> SweepResult:
     """Run the sweep in ``folder``; with ``resume``, only what is missing, and what an edited sweep file adds.
 
-    ``workers``: processes; None for one per core, 1 for none but this. ``scheduler``: address of a Dask scheduler, which is then
-    used instead. Raises :class:`testbench.errors.TestbenchError`; points that fail do not stop the others and are tried again on
-    the next resume.
+    ``workers``: processes; None for one per core, 1 for none but this. ``scheduler``: address of a Dask scheduler, which is
+    then used instead. Raises :class:`testbench.errors.TestbenchError`; points that fail do not stop the others and are tried
+    again on the next resume.
     """
     observer = observer or Observer()
     expanded = expand(loaded.sweep, loaded.bases)
@@ -96,7 +97,7 @@ class _State:
         for point in expanded.points:
             self._groups.setdefault(point.group, []).append(point)
         self._checked = False
-        self._wrote_s, self._took_s = 0.0, 0.0
+        self._wrote_s = -math.inf
 
     def versions(self) -> set[str]:
         """Versions of pairzero that measured what is finished."""
@@ -143,11 +144,9 @@ class _State:
             if not self._checked:
                 self._checked = True
                 _check_columns(self.sweep, answer["values"])
-        if time.monotonic() - self._wrote_s >= self._took_s / _WRITING_SHARE:
-            began = time.monotonic()
+        if time.monotonic() - self._wrote_s >= _WRITE_EVERY_S:
             _write(self.sweep, self.result())
             self._wrote_s = time.monotonic()
-            self._took_s = self._wrote_s - began
 
     def result(self) -> SweepResult:
         """Rows of all finished points up to each group's cut, with statistics."""
@@ -198,7 +197,9 @@ def _measure(state: _State, workers: int | None, scheduler: str | None, patience
     if scheduler is not None:
         with connected(scheduler, patience_s) as cluster:
             if cluster.threaded():
-                observer.said("note: a Dask worker with several threads measures one point at a time; start it with --nthreads 1")
+                observer.said(
+                    "note: a Dask worker with several threads measures one point at a time; start it with --nthreads 1"
+                )
             started(cluster.in_words())
             cluster.run(evaluate, state.left(), task, finished, failed, observer.said)
         return

@@ -1,7 +1,8 @@
 """Points on a Dask cluster: workers come and go, a scheduler that is lost is told, and no finished point is.
 
-Dask itself sends functions and data between its processes with pickle and cloudpickle, so that whoever reaches a scheduler can run
-anything on its workers: it belongs into a trusted network, or behind Dask's own TLS. We send plain data to a named function.
+Dask itself sends functions and data between its processes with pickle and cloudpickle, so that whoever reaches a scheduler can
+run anything on its workers: it belongs into a trusted network, or behind Dask's own TLS. What we send is plain data, to a
+function that is named.
 """
 
 import logging
@@ -62,8 +63,8 @@ class Cluster:
     ) -> None:
         """Call ``function`` on ``data(item)`` of every item; results go to ``finished``, what Dask gives up to ``failed``.
 
-        Items of a worker that dies go to another one. Raises :class:`testbench.errors.TestbenchError` where the scheduler is lost
-        or stays without workers.
+        Items of a worker that dies go to another one. Raises :class:`testbench.errors.TestbenchError` where the scheduler is
+        lost or stays without workers.
         """
         done: queue.Queue[Any] = queue.Queue()
         waiting: dict[Any, Item] = {}
@@ -128,7 +129,8 @@ class Cluster:
             return now
         if now - alone_since > self._patience_s:
             raise TestbenchError(
-                f"the Dask scheduler at {self._address} has had no workers for {self._patience_s:g} s; what is finished is kept: "
+                f"the Dask scheduler at {self._address} has had no workers for {self._patience_s:g} s; what is finished is "
+                "kept: "
                 f"start some (dask worker {self._address} --nthreads 1) and continue with --resume"
             )
         return alone_since
@@ -152,7 +154,8 @@ def connected(address: str, patience_s: float = 60.0) -> Iterator[Cluster]:
         import distributed
     except ImportError:
         raise TestbenchError("--scheduler needs Dask: pip install distributed, or leave it out to use all cores") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its tracebacks; what matters is told in a sentence
+    for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # its tracebacks; what matters is told in a sentence
     where: dict[str, Any] = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
         client = distributed.Client(**where, timeout=_ANSWER_S, set_as_default=False, name="pairzero-sweep")

@@ -17,9 +17,7 @@ _SHOWN_ROWS = 40
 
 def sweep(
     source: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file, or a sweep's folder.")],
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a setting of the base scenario: key=value.")
-    ] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Override a setting of the base scenario: key=value.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one per core.")] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler: tcp://host:8786, or its file.")
@@ -62,8 +60,10 @@ def sweep(
 def _list(console: Console, loaded: "Loaded") -> None:
     from testbench.bars import say
     from testbench.sweep.points import expand
+    from testbench.sweep.statistics import check_paired
 
     expanded = expand(loaded.sweep, loaded.bases)
+    check_paired(loaded.sweep.paired, expanded.points)
     for point in expanded.points:
         say(console, f"{point.scenario_hash}  {point.words}")
     for sentence in expanded.skipped:
@@ -81,7 +81,9 @@ def _show(console: Console, loaded: "Loaded", result: "SweepResult") -> None:
     metrics = list(dict.fromkeys(row["metric"] for row in result.statistics))
     for metric in metrics[:1]:
         rows = [row for row in result.statistics if row["metric"] == metric]
-        table = Table(title=f"{metric}: mean over seeds, {rows[0]['band']} band", box=None, pad_edge=False, title_justify="left")
+        table = Table(
+            title=f"{metric}: mean over seeds, {rows[0]['band']} band", box=None, pad_edge=False, title_justify="left"
+        )
         for name in (*result.axes, "seeds", "mean", "low", "high"):
             table.add_column(escape(name), justify="right")
         for row in rows[:_SHOWN_ROWS]:
@@ -92,7 +94,9 @@ def _show(console: Console, loaded: "Loaded", result: "SweepResult") -> None:
     for point, reason in result.failures:
         say(console, f"failed: {point.words}: {reason}")
     if result.spared:
-        say(console, f"spared    {result.spared} points, whose {loaded.sweep.stop.metric if loaded.sweep.stop else ''} is tight")
+        say(
+            console, f"spared    {result.spared} points, whose {loaded.sweep.stop.metric if loaded.sweep.stop else ''} is tight"
+        )
     folder = result.folder
     tables = [path for path in (folder.csv, folder.parquet, folder.statistics, folder.differences) if path.is_file()]
     say(console, f"results   {', '.join(str(path) for path in tables)} ({len(result.rows)} rows)")

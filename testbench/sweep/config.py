@@ -25,10 +25,13 @@ class _Frozen(BaseModel):
 
 
 class MeasurementConfig(_Frozen):
-    """``measure = "link"``: scalars through the link without learning, p = clip limit(N(0, sigma^2)), correlated over devices."""
+    """``measure = "link"``: scalars through the link without learning, p = clip limit(N(0, sigma^2)), correlated over "
+    "devices."""
 
     rounds: int = Field(10_000, ge=2, le=10**9, description="rounds of a point")
-    sessions: int = Field(20, ge=2, le=100_000, description="parts of the rounds, each with draws of its own: bands come from them")
+    sessions: int = Field(
+        20, ge=2, le=100_000, description="parts of the rounds, each with draws of its own: bands come from them"
+    )
     static_sessions: int = Field(200, ge=2, le=100_000, description="the same where an offset is drawn once per device")
     entries: int = Field(1, ge=1, le=10**6, description="scalars that a device sends in a round")
     sigma: Positive = Field(0.3, description="standard deviation of a scalar, in units of the clip")

@@ -111,7 +111,7 @@ def _check_keys(sweep: SweepConfig, axes: Sequence[Axis], bases: dict[str, dict[
         build(base, "the base scenario")
     except ScenarioError as error:
         raise SweepError(str(error)) from error
-    places = {key: "[set]" for key in flatten(sweep.set)}
+    places = dict.fromkeys(flatten(sweep.set), "[set]")
     values = dict(flatten(sweep.set))
     for axis in axes:
         for choice in axis.choices:

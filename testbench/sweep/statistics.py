@@ -3,8 +3,9 @@
 - ``t``: mean +- t_(n-1) s / sqrt(n) with the sample's standard deviation s, for approximately normal metrics.
 - ``bootstrap``: percentiles of the means of resamples with replacement (Efron), drawn from a keyed generator.
 - paired: seed by seed, metric at one value minus metric at the reference, then the same bands on the differences. All draws of
-  a scenario are keyed by its seed, so that two schemes meet the very same fades, noise and batches, and what they have in common
-  cancels: ``variance_ratio`` is the variance of the difference over that of independent samples, below 1 where pairing helps.
+  a scenario are keyed by its seed, so that two schemes meet the very same fades, noise and batches, and what they have in
+  common cancels: ``variance_ratio`` is the variance of the difference over that of independent samples, below 1 where pairing
+  helps.
 
 Metrics in dB are averaged in dB. A single seed has no band.
 """
@@ -117,7 +118,9 @@ def difference_rows(sweep: SweepConfig, rows: GroupedRows) -> list[Row]:
                 continue
             for metric in sweep.metrics:
                 pairs = [(mine[s].get(metric), base[s].get(metric)) for s in common]
-                both = np.array([(a, b) for a, b in pairs if isinstance(a, (int, float)) and isinstance(b, (int, float))], float)
+                both = np.array(
+                    [(a, b) for a, b in pairs if isinstance(a, (int, float)) and isinstance(b, (int, float))], float
+                )
                 if not len(both):
                     continue
                 point = points[f"{rest}/{value}"]

@@ -1,7 +1,7 @@
 """The folder of a sweep: its file, a database row per finished point, tables, and the folders of its runs.
 
-A point counts once its row is committed, under the hash of what it computes: a sweep that is interrupted anywhere goes on with the
-points that are missing, and one that is extended keeps what it has.
+A point counts once its row is committed, under the hash of what it computes: a sweep that is interrupted anywhere goes on with
+the points that are missing, and one that is extended keeps what it has.
 """
 
 import json

@@ -104,7 +104,8 @@ def read_table(path: Path) -> list[Row]:
         other = sorted(formats - {str(FORMAT)})[0]
         told = "has no column format" if other == "None" else f"has format {other}"
         raise TestbenchError(
-            f"the results table {path} {told} and this version of pairzero reads format {FORMAT}; read it with the version that "
+            f"the results table {path} {told} and this version of pairzero reads format {FORMAT}; read it with the version "
+            "that "
             f"wrote it, or measure anew"
         )
     return rows

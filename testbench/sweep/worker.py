@@ -100,6 +100,7 @@ def _link(scenario: Scenario, measurement: dict[str, Any]) -> dict[str, Any]:
     uses = channel_uses(link, point.devices, point.entries)
     return {
         **{name: _plain(value) for name, value in values.items()},
+        "participation": _plain(sum(batch["active"] for batch in measured.batches) / (rounds * point.devices)),
         "devices": point.devices,
         "n0": link.n0,
         "clip": link.clip,

@@ -37,8 +37,8 @@ def run_all(
     """Call ``function`` on every item and hand each result to ``finished``, in this process. One worker means in process.
 
     ``items`` are taken when they are needed, so that an iterator may decide late; each worker is handed ``ahead`` of them.
-    Where a worker process dies, what was on its way is tried again, one item at a time, and ``died`` makes the result of an item
-    that kills its worker once more; without ``died``, a death raises :class:`testbench.errors.TestbenchError`.
+    Where a worker process dies, what was on its way is tried again, one item at a time, and ``died`` makes the result of an
+    item that kills its worker once more; without ``died``, a death raises :class:`testbench.errors.TestbenchError`.
     """
     if workers <= 1:
         _one_thread()

@@ -103,11 +103,11 @@ class Cluster:
             future.release()
             finished(item, result)
         elif future.status == "error":
-            error = future.exception()
-            if type(error).__name__ == "KilledWorker":
+            reason = future.exception()
+            if type(reason).__name__ == "KilledWorker":
                 failed(item, "its worker died, and so did those that tried again (out of memory?)")
             else:
-                failed(item, f"the worker answered {type(error).__name__}: {' '.join(str(error).split())}")
+                failed(item, f"the worker answered {type(reason).__name__}: {' '.join(str(reason).split())}")
         else:  # cancelled or lost: the scheduler has forgotten it
             raise self._gone()
 
@@ -156,9 +156,10 @@ def connected(address: str, patience_s: float = 60.0) -> Iterator[Cluster]:
         raise TestbenchError("--scheduler needs Dask: pip install distributed, or leave it out to use all cores") from None
     for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its tracebacks; what matters is told in a sentence
+    connect: Any = distributed.Client
     where: dict[str, Any] = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
-        client = distributed.Client(**where, timeout=_ANSWER_S, set_as_default=False, name="pairzero-sweep")
+        client: Any = connect(**where, timeout=_ANSWER_S, set_as_default=False, name="pairzero-sweep")
     except (OSError, TimeoutError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split()).split(" after ")[0] or type(error).__name__
         raise TestbenchError(

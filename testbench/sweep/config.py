@@ -88,7 +88,7 @@ class SweepConfig(_Frozen):
     runs: Literal["keep", "discard"] = Field(
         "keep", description="run: keep run folders in the sweep's folder, which a cluster must share; or discard them"
     )
-    format: Literal[1] = Field(FORMAT, description="version of this format")
+    format: Literal[1] = Field(1, description="version of this format")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,5 +1,6 @@
 """Run a scenario: build the federation, go through its rounds, leave a complete run folder behind."""
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from testbench.uplinks import noise_free, open_uplink
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
     from testbench.privacy.design import Design
+    from testbench.tensorboard import Curves
 
 
 class Watcher:
@@ -81,9 +83,10 @@ def run_scenario(
         data, build = prepare(scenario, watcher)
         plan = _plan(scenario, data, watcher)
         objective = build()
-        notes = [*objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
+        notes = [*data.notes, *objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
         for note in notes:
             watcher.say(f"note: {note}")
+        told = len(objective.notes)
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
         with open_uplink(scenario if plan is None else scenario.model_copy(update={"link": plan.link})) as opened:
@@ -92,6 +95,9 @@ def run_scenario(
                 federation = Federation(
                     objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, _guard(plan, scenario)
                 )
+                for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
+                    watcher.say(f"note: {note}")
+                    notes.append(note)
                 resumed_from = len(journal)
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
@@ -122,7 +128,7 @@ def run_scenario(
         folder.write_summary(summary)
         if figures:
             draw_figures(folder, scenario, evaluations, reference, summary)
-            write_report(folder, scenario, summary)
+            write_report(folder)
     return RunResult(folder, summary)
 
 
@@ -146,7 +152,7 @@ def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "Design | Non
     from learning.batches import shards
     from testbench.privacy.design import design
 
-    counts = [len(shard) for shard in shards([label for _, label in data.train], scenario.federation)]
+    counts = [len(shard) for shard in shards(data.strata, scenario.federation, data.files)]
     return design(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
 
 
@@ -215,13 +221,16 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
                 return
             held_out = federation.evaluate()
             loss = held_out.loss if math.isfinite(held_out.loss) else None
-            evaluation = Evaluation(federation.next_round, held_out.accuracy, loss)
+            evaluation = Evaluation(federation.next_round, held_out.score, loss, held_out.metric, held_out.more)
             evaluations.append(evaluation)
             measured.add(evaluation.round)
             if folder is not None:
                 folder.add_evaluation(evaluation)
             watcher.evaluated(evaluation)
+            if curves is not None:
+                curves.evaluated(evaluation.round, evaluation.scores, evaluation.loss)
 
+        curves: Curves | None = None
         if 0 not in measured:
             measure()  # of the base weights, before the journal is replayed
         if done:
@@ -230,12 +239,24 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             if evaluations:
                 watcher.evaluated(evaluations[-1])
         n0 = scenario.link.n0
+        curves = _curves(scenario, folder, done)
+        if curves is not None:
+            stack.callback(curves.close)
+            for evaluation in evaluations:
+                curves.evaluated(evaluation.round, evaluation.scores, evaluation.loss)
+        spoilt = 0
         for record in federation.run():
             power = record.diagnostics.get("received_power")
             snr_db = None if power is None or power <= 0 else 10.0 * math.log10(power / n0)
             if "epsilon_spent" in record.diagnostics:
                 watcher.spent(record.diagnostics["epsilon_spent"])
             watcher.round(record.mean_loss, snr_db)
+            if curves is not None:
+                curves.round(record.round, record.mean_loss, record.estimate, record.diagnostics)
+            if "nonfinite_payloads" in record.diagnostics:
+                spoilt += 1
+                if spoilt == 1:
+                    watcher.say(f"warning: {label}, the loss of round {record.round} is not a number; every device skips it")
             if federation.next_round % scenario.evaluation.every == 0:
                 measure()
                 if evaluations[-1].loss is None:
@@ -252,6 +273,17 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             "lower zeroth_order.learning_rate or raise link.snr_max_db"
         )
     return evaluations
+
+
+def _curves(scenario: Scenario, folder: RunFolder | None, done: int) -> "Curves | None":
+    wanted = scenario.evaluation.tensorboard
+    if folder is None or not wanted:
+        return None
+    if wanted == "where_installed" and importlib.util.find_spec("tensorboard") is None:
+        return None
+    from testbench.tensorboard import Curves
+
+    return Curves(folder.path / "tensorboard", done)
 
 
 def _noise_free(scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher) -> list[Evaluation]:

@@ -56,6 +56,9 @@ class EvaluationConfig(_Frozen):
 
     every: int = Field(default=50, ge=1, description="rounds between evaluations")
     noise_free: bool = Field(default=False, description="also run the same federation over a noise-free link")
+    tensorboard: bool | Literal["where_installed"] = Field(
+        default="where_installed", description="write curves for TensorBoard into the run folder's tensorboard/"
+    )
 
 
 class ComputeConfig(_Frozen):
@@ -284,6 +287,10 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
         return None if path is None else path.expanduser().resolve()
 
     model, task, uplink = scenario.model, scenario.task, scenario.uplink
+    train = tuple(path.expanduser().resolve() for path in task.train) if isinstance(task.train, tuple) else absolute(task.train)
+    dataset = task.dataset
+    if dataset is not None and Path(dataset).expanduser().is_dir():
+        dataset = str(Path(dataset).expanduser().resolve())
     local = model.path is not None and Path(model.path).expanduser().exists()
     return scenario.model_copy(
         update={
@@ -293,7 +300,14 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
                     "cache_folder": absolute(model.cache_folder),
                 }
             ),
-            "task": task.model_copy(update={name: absolute(getattr(task, name)) for name in ("folder", "train", "validation")}),
+            "task": task.model_copy(
+                update={
+                    "folder": absolute(task.folder),
+                    "train": train,
+                    "validation": absolute(task.validation),
+                    "dataset": dataset,
+                }
+            ),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
         }
     )

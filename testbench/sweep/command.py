@@ -1,9 +1,8 @@
-"""``pairzero sweep``: what it takes and what it shows."""
+"""What ``pairzero sweep`` does and shows."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -16,29 +15,28 @@ _SHOWN_ROWS = 40
 
 
 def sweep(
-    source: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep file, or a sweep's folder.")],
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Override a setting of the base scenario: key=value.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one per core.")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Run on the Dask cluster of this scheduler: tcp://host:8786, or its file.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Output folder. Default: a new one under runs/.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Finish the sweep in the folder, repeating nothing.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the points.")] = False,
+    console: Console,
+    source: str,
+    *,
+    overrides: list[str],
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    resume: bool,
+    dry_run: bool,
 ) -> None:
-    """Run a scenario over axes, on all cores or a cluster, into one table with statistics over seeds."""
+    """Run a sweep and print its statistics; raises :class:`testbench.errors.TestbenchError` where points failed."""
     from testbench.bars import BarObserver, say
     from testbench.errors import TestbenchError
     from testbench.sweep.campaign import run_sweep
     from testbench.sweep.file import SWEEP, load_sweep
     from testbench.sweep.store import SweepFolder
 
-    console = Console()
     if resume and out is None:
         if not (Path(source) / SWEEP).is_file():
             raise TestbenchError("--resume needs the sweep's folder: add --out DIR, or give DIR as the sweep")
         out = Path(source)
-    loaded = load_sweep(source, sets)
+    loaded = load_sweep(source, overrides)
     if dry_run:
         _list(console, loaded)
         return

@@ -18,8 +18,10 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
     return "\n".join([*lines, "", caption, ""])
 
 
-def draw_table(folder: Path, name: str, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Path:
-    """Write ``name``.png, .pdf and .md; returns the PNG."""
+def draw_table(
+    folder: Path, name: str, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, left: int = 1
+) -> Path:
+    """Write ``name``.png, .pdf and .md, the first ``left`` columns aligned to the left; returns the PNG."""
     widths = [max(len(str(row[i])) for row in (head, *rows)) for i in range(len(head))]
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         width = max(7.0, 0.085 * sum(widths) + 0.25 * len(head))
@@ -40,7 +42,7 @@ def draw_table(folder: Path, name: str, title: str, head: Sequence[str], rows: S
             cell.set_linewidth(0.9 if row == 0 else 0.3)
             if row == 0:
                 cell.set_text_props(weight="bold")
-            if column == 0:
+            if column < left:
                 cell.set_text_props(ha="left")
                 cell._loc = "left"
         figure.suptitle(title, x=0.02, ha="left", fontsize=10)

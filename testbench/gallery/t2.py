@@ -57,7 +57,7 @@ def draw(job: Job) -> Path:
         "counted exactly "
         f"(GDP, N0/2). {base.missing}"
     )
-    path = draw_table(job.folder, job.name, "What a promise costs", head, rows, caption)
+    path = draw_table(job.folder, job.name, "What a promise costs", head, rows, caption, left=2)
     write_rows(
         job.folder / f"{job.name}.csv",
         [*result.statistics, {"method": "zero_shot", "metric": "accuracy_final", "mean": zero_shot}],

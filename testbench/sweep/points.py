@@ -51,14 +51,15 @@ class Expanded:
 
 
 def scenario_hash(scenario: Scenario) -> str:
-    """16 hexadecimal digits of the SHA-256 over all settings that shape a result.
+    """16 hexadecimal digits of the SHA-256 over the settings that shape a result and are not the default.
 
-    Left out: ``name``, ``compute``, and how the air is reached (not whether it is noise-free).
+    Left out: ``name``, ``compute``, and how the air is reached (not whether it is noise-free). As defaults do not count, a
+    version that only adds settings keeps the hashes of the one before.
     """
-    data = scenario.plain()
+    data: dict[str, Any] = scenario.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     data["uplink"] = {"noise_free": scenario.uplink.transport == "none"}
     for key in ("name", "compute"):
-        del data[key]
+        data.pop(key, None)
     return _digest(data)
 
 

@@ -16,11 +16,12 @@ from testbench.gallery._theory import clipped_normal_variance, truncated_link
 TITLE = "Truncated channel inversion: receive SNR against participation and error, theory and simulation"
 
 _DEVICES, _SNR_DB, _SIGMA = 10, 5.0, 0.3
+_ROUNDS = 10_000  # of a point, quick
 
 
 def draw(job: Job) -> Path:
     """Draw F11; returns the PNG."""
-    rounds = 200_000 if job.paper else 10_000
+    rounds = 200_000 if job.paper else _ROUNDS
     ratios = np.array([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     thresholds = [float(f"{-math.log1p(-ratio):.9g}") for ratio in ratios]
     # An average power of one: the peak is raised by what inversion leaves unused.

@@ -69,8 +69,6 @@ def draw(job: Job) -> Path:
             )  # fmt: skip
             # The limit as a line, so that print and every reader see it without colours.
             at = np.array(values) * factor
-            if len(values) > 1:
-                axes.contour(at, np.arange(len(names)), table, levels=[plan.nmse_limit_db], colors="white", linewidths=0)
             for i in range(len(names)):
                 beyond = np.flatnonzero(table[i] > plan.nmse_limit_db)
                 if beyond.size and beyond[0] > 0:

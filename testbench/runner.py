@@ -69,16 +69,18 @@ def run_scenario(
     resume: bool = False,
     watcher: Watcher | None = None,
     uplink: OpenUplink | None = None,
+    figures: bool = True,
 ) -> RunResult:
-    """Run ``scenario`` in ``folder`` and write its journal, summary, figures and report.
+    """Run ``scenario`` in ``folder`` and write its journal, summary and, with ``figures``, its figures and report.
 
     An ``uplink`` that is given takes the place of the scenario's.
 
     With ``resume``, a run that was cut off anywhere continues where its journal ends, to the same weights bit for bit.
     Raises the rooms' own errors, each one sentence; the journal then still holds every committed round.
     """
-    from testbench.figures import draw_figures
-    from testbench.report import write_report
+    if figures:
+        from testbench.figures import draw_figures
+        from testbench.report import write_report
 
     watcher = watcher or Watcher()
     began = time.perf_counter()
@@ -144,8 +146,9 @@ def run_scenario(
                 "link.power.threshold, nobody answered, or a payload was not a number"
             )
         folder.write_summary(summary)
-        draw_figures(folder, scenario, evaluations, reference, summary)
-        write_report(folder)
+        if figures:
+            draw_figures(folder, scenario, evaluations, reference, summary)
+            write_report(folder)
     return RunResult(folder, summary)
 
 

@@ -8,6 +8,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,8 @@ from bridge.sessions import SessionStore, plain_description
 
 if TYPE_CHECKING:
     from zmq.auth.thread import ThreadAuthenticator
+
+    from bridge.streams.config import StreamConfig
 
 __all__ = ["AirServer", "InprocAirServer", "check_libzmq"]
 
@@ -74,6 +77,8 @@ class AirServer:
         limits: the largest request taken.
         sessions: how many links stay open; the least recently used one is closed first.
         parts: the classes (`module:Class`) that a configuration may have the physical layer load.
+        files: the files (soundings, recordings) that a configuration may name.
+        stream: settings of the stream air, which no client can send.
         keys: demand CURVE keys and let in the clients on their allow-list only.
         context: a ZeroMQ context to share, for `inproc://`.
     """
@@ -86,6 +91,8 @@ class AirServer:
         limits: Limits | None = None,
         sessions: int = 32,
         parts: Iterable[str] = (),
+        files: Iterable[str] = (),
+        stream: StreamConfig | None = None,
         keys: ServerKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
@@ -96,7 +103,7 @@ class AirServer:
         self._factory = link_factory
         self._limits = limits if limits is not None else Limits()
         self._capacity = sessions
-        self._parts = tuple(parts)
+        self._make_factory = partial(phy_link_factory, tuple(parts), files=tuple(files), stream=stream)
         self._keys = keys
         self._shared_context = context
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -139,7 +146,7 @@ class AirServer:
                 self._authenticator = start_authenticator(self._context, self._keys)
             self._socket = self._bound_socket(self._context)
             # After the claim: an address that is taken need not wait for the import.
-            self._store = SessionStore(self._factory or phy_link_factory(self._parts), self._capacity)
+            self._store = SessionStore(self._factory or self._make_factory(), self._capacity)
         except BaseException:
             self.close()
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterator
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -151,13 +152,14 @@ class SendPort:
     def _message(self, samples: Samples) -> memoryview | bytes:
         if not self._tagged:
             return samples.data.cast("B")
-        due = []
-        while self._tags and self._tags[0].offset < self.sent + len(samples):
-            due.append(self._tags.popleft())
+        # They are dropped once the message has left: without a peer, or with a full queue, it is made again.
+        due = list(takewhile(lambda tag: tag.offset < self.sent + len(samples), self._tags))
         return encode_header(self.sent, due) + samples.tobytes()
 
     def _count(self, samples: Samples) -> None:
         self.sent += len(samples)
+        while self._tags and self._tags[0].offset < self.sent:
+            self._tags.popleft()
 
 
 class ReceivePort:

@@ -184,7 +184,7 @@ def _capture(
     """The capture that a command's options describe."""
     from bridge.captures.raw import read_raw
     from bridge.captures.recording import open_recording
-    from testbench.captures.airs import slot_layout, waveform_link
+    from testbench.captures.airs import silent_air, waveform_link
     from testbench.captures.capture import cut_capture, find_capture, load_capture
     from testbench.errors import TestbenchError
     from testbench.scenario import load
@@ -205,8 +205,7 @@ def _capture(
         else read_raw(path, fmt, rate, scale=scale)
     )
     count = loaded.federation.devices if devices is None else devices
-    link = waveform_link(loaded.link, loaded.seed, lambda inner: inner)
-    samples = slot_layout(link, count, 1).slot_samples
+    samples = waveform_link(loaded.link, loaded.seed, silent_air).layout(count, 1).slot_samples
     return cut_capture(recording, loaded.link, loaded.seed, samples, count, first_round, start)
 
 

@@ -24,7 +24,7 @@ def demo(
     delay: Annotated[
         str | None, typer.Option("--delay", help="Delays in samples, a,b,... per device. Default: spread over 0 .. 1.")
     ] = None,
-    cfo: Annotated[str, typer.Option("--cfo", help="Carrier offsets in Hz, a,b,... per device.")] = "0",
+    cfo: Annotated[str | None, typer.Option("--cfo", help="Carrier offsets in Hz, a,b,... per device.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, where its journal ends.")] = False,
 ) -> None:
     """Fine-tune the embedded language model through a GNU Radio flowgraph, which is started and stopped."""

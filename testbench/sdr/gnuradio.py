@@ -1,6 +1,5 @@
 """Where GNU Radio is, and how to start the flowgraphs that ship with it."""
 
-import json
 import os
 import subprocess
 from functools import cache
@@ -52,10 +51,3 @@ def gnuradio_version() -> str:
 def flowgraph_command(name: str, *arguments: str) -> tuple[str, ...]:
     """The command that runs a shipped flowgraph; a stream session appends the addresses. Raises :class:`NoGnuRadio`."""
     return (gnuradio_python(), str(FLOWGRAPHS / f"{name}.py"), *arguments)
-
-
-def stream_toml(command: tuple[str, ...], **settings: str | int | float | bool) -> str:
-    """Settings of a stream whose flowgraph is ``command``, as TOML."""
-    lines = [f"command = {json.dumps(list(command))}"]
-    lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
-    return "\n".join(lines) + "\n"

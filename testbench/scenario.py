@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bridge.captures.overlay import OverlayConfig
+from bridge.captures.overlay import OverlayConfig, fault
 from bridge.stream_air import STREAM_AIR
 from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
 from phy.config import LinkConfig
@@ -148,8 +148,7 @@ class Scenario(_Frozen):
             try:
                 OverlayConfig.model_validate(self.link.burst.overlay)
             except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                return f"link.burst.overlay.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+                return f"link.burst.overlay.{fault(error)}"
         return None
 
     def _unprotected(self) -> str | None:

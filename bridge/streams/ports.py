@@ -187,7 +187,9 @@ class ReceivePort:
         self.tags: deque[Tag] = deque(maxlen=1024)
 
     def service(self, wanted: int) -> Iterator[Samples]:
-        """Yield what has arrived, to be copied before the next is taken, asking for `wanted` samples where the other side waits to be asked.
+        """Yield what has arrived, to be copied before the next is taken.
+
+        Where the other side waits to be asked, ask for `wanted` samples.
 
         Raises:
             StreamBroken: a message is not what was agreed.

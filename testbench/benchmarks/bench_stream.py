@@ -91,7 +91,9 @@ def ours(samples: int, length: int) -> float:
             before = inlet.received
             for piece in inlet.service(length):
                 out[: len(piece)] = piece
-            if inlet.received == before:  # as the exchange does, and not in a loop that takes the processor from ZeroMQ's threads
+            if (
+                inlet.received == before
+            ):  # as the exchange does, and not in a loop that takes the processor from ZeroMQ's threads
                 inlet.socket.poll(10)
         seconds = time.perf_counter() - began
         inlet.socket.close(0)

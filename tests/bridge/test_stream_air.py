@@ -24,6 +24,10 @@ from phy.link import Link
 from phy.offsets import OffsetDraws
 from phy.propagation import Propagation
 from phy.waveform_airs.emulated import Part as Emulated
+from testbench.captures.capture import load_capture
+from testbench.captures.estimating import sound
+from testbench.captures.recorder import Recorder
+from testbench.elsewhere import MEASURED_CHANNEL
 from testbench.sdr.gnuradio import flowgraph_command
 from tests.bridge.gnuradio_needed import needs_gnuradio
 
@@ -113,6 +117,27 @@ def test_estimates_through_a_flowgraph_without_noise_are_those_of_the_emulated_a
     assert np.nanmax(np.abs(found.estimates - expected.estimates)) < 1e-3
     timing = found.diagnostics["timing_s"]
     assert np.nanmax(np.abs(timing - 4e-7)) < 2e-8
+
+
+@needs_gnuradio
+def test_a_path_that_was_sounded_through_the_flowgraph_can_be_inverted_by_devices(tmp_path):
+    """The calibration of docs/sdr.md: record with pilots, sound, and run on what was measured; gains from -5 to 0 dB."""
+    gains = [0.7 - 0.6j, -0.3 + 0.5j, 0.8j]
+    (tmp_path / "paths.json").write_text(json.dumps([[[0.0, gain.real, gain.imag]] for gain in gains]))
+    stream = StreamConfig(gains="flowgraph", command=flowgraph_command("uplink", "--paths", str(tmp_path / "paths.json")))
+    shared = {"snr_max_db": 60.0, "burst": {"air": STREAM_AIR, "pilot_symbols": 64}}
+    payloads = np.random.default_rng(3).uniform(-1, 1, (4, DEVICES, 1))
+    make_air = partial(Part, stream=stream)
+    with Recorder(link_config(**shared, channel={"model": "awgn"}), SEED, tmp_path / "c", make_air=make_air) as recorder:
+        blind = [recorder.aggregate(number, payloads[number]).estimate[0] for number in range(4)]
+    measured = sound(load_capture(recorder.collection), taps=1)
+    assert np.abs(measured.coefficients[:, 0, :, 0] - gains).max() < 1e-3
+    room = measured.save(tmp_path / "room.h5")
+    channel = {"model": MEASURED_CHANNEL, "file": str(room)}
+    found = Link(link_config(**shared, channel=channel), SEED, make_air).aggregate(np.arange(4), payloads).estimates[:, 0]
+    expected = payloads.mean(axis=1)[:, 0]
+    assert np.abs(found - expected).max() < 1e-3
+    assert np.abs(np.array(blind) - expected).max() > 0.1
 
 
 @needs_gnuradio

@@ -11,15 +11,17 @@ PIP_ARGS ?=
 demo: $(STAMP)
 	@$(BIN)/pairzero demo
 
+# A process per core; the tests of a file stay together. One process: make test WORKERS=0.
+WORKERS ?= $(shell nproc)
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "cannot make $(VENV): on Debian, 'apt install python3-venv' brings what is missing" >&2; exit 1; }
-	@echo "installing into $(VENV): about 1.5 GB, a minute or two"
+	@echo "installing into $(VENV): about 2 GB, two or three minutes"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	@touch $@
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # Elements (devices x rounds x antennas) worked on at once: small enough to stay in a core's cache.
 _CHUNK_ELEMENTS = 65536
 
+# Up to so many scalars have a diagnostic each; more are entries of a gradient, which nobody reads one by one.
+_FEW_SCALARS = 64
+
 # Rounds from here on serve as independent looks and innovations.
 _LAST_ROUND = 1 << 48
 
@@ -42,7 +45,8 @@ class LinkResult:
     ``estimates`` [B, n], NaN where lost; ``lost`` [B]: nobody transmitted, or the receiver found nothing to decide on;
     ``diagnostics``: name -> [B], where
 
-    - ``true_mean``: what a perfect link would have returned (first scalar),
+    - ``true_mean``: what a perfect link would have returned for the first scalar; ``true_mean_1``, ``true_mean_2``, ... for
+      the others, where there are at most 64,
     - ``active`` and ``truncated``: devices that transmitted, and that were silent though present,
     - ``aligned_gain``: amplitude a,
     - ``loudest_gain`` (coherent schemes): the largest amplitude, over devices and with all antennas, at which a full-scale
@@ -237,7 +241,7 @@ class Link:
             estimates,
             lost,
             {
-                "true_mean": self._scheme.target(payloads[:, :, 0], present),
+                **self._targets(payloads, present),
                 "active": prepared.heard,
                 "truncated": expected - prepared.heard,
                 "aligned_gain": np.where(prepared.lost, 0.0, prepared.amplitude),
@@ -247,6 +251,11 @@ class Link:
                 **diagnostics,
             },
         )
+
+    def _targets(self, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> dict[str, NDArray[np.float64]]:
+        """What a perfect link would have returned, scalar by scalar, for the few directions of a zeroth-order round."""
+        scalars = payloads.shape[2] if payloads.shape[2] <= _FEW_SCALARS else 1
+        return {"true_mean" + (f"_{i}" if i else ""): self._scheme.target(payloads[:, :, i], present) for i in range(scalars)}
 
     def _loudest(self, first: int, prepared: Prepared, sounded: NDArray[np.complex64]) -> NDArray[np.float64]:
         if self._carrier.exact:  # nobody arrives above the aligned amplitude
@@ -263,7 +272,7 @@ class Link:
             done.estimates,
             done.lost,
             {
-                "true_mean": self._scheme.target(payloads[:, :, 0], present),
+                **self._targets(payloads, present),
                 "active": done.heard,
                 "truncated": done.truncated,
                 "aligned_gain": np.ones(batch),

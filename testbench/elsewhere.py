@@ -7,14 +7,13 @@ says ``stream``, ``overlay`` or ``measured`` and the link is told ``module:Class
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bridge.stream_air import STREAM_AIR
-from bridge.stream_air import Part as StreamAir
 from phy.discovery import find
 
 if TYPE_CHECKING:
     from phy.waveform_airs import MakeAir
     from testbench.scenario import Scenario
 
+STREAM_AIR = "bridge.stream_air:Part"
 OVERLAY_AIR = "bridge.captures.overlay:Air"
 MEASURED_CHANNEL = "bridge.captures.measured:Part"
 
@@ -63,6 +62,8 @@ def air_of(scenario: "Scenario") -> "MakeAir":
     Raises :class:`phy.errors.UnknownPart`, and :class:`testbench.sdr.gnuradio.NoGnuRadio` where a flowgraph cannot be started.
     """
     if scenario.link.burst.air == STREAM_AIR and scenario.stream.on:
+        from bridge.stream_air import Part as StreamAir
+
         return partial(StreamAir, stream=scenario.stream.resolved(scenario.link, scenario.seed))
     made: MakeAir = find("waveform_airs", scenario.link.burst.air)
     return made

@@ -14,21 +14,21 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bridge.captures.overlay import OverlayConfig, fault
-from bridge.stream_air import STREAM_AIR
+from learning.baselines.config import BaselinesConfig
 from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
 from phy.config import LinkConfig
 from phy.discovery import check
 from phy.errors import UnknownPart
-from testbench.elsewhere import OVERLAY_AIR, named
+from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR, named
 from testbench.errors import ScenarioError
+from testbench.fleet.settings import FleetConfig
 from testbench.privacy.settings import PrivacyConfig
 from testbench.sdr.settings import StreamSection
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
 # Where a scenario names the parts of each folder of phy.
-_SETTINGS = {
+PARTS = {
     "schemes": "scheme",
     "receivers": "receiver",
     "csi": "csi.estimator",
@@ -64,6 +64,9 @@ class EvaluationConfig(_Frozen):
 
     every: int = Field(default=50, ge=1, description="rounds between evaluations")
     noise_free: bool = Field(default=False, description="also run the same federation over a noise-free link")
+    tensorboard: bool | Literal["where_installed"] = Field(
+        default="where_installed", description="write curves for TensorBoard into the run folder's tensorboard/"
+    )
 
 
 class ComputeConfig(_Frozen):
@@ -86,7 +89,9 @@ class Scenario(_Frozen):
     uplink: UplinkConfig = UplinkConfig()
     stream: StreamSection = StreamSection()
     evaluation: EvaluationConfig = EvaluationConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     compute: ComputeConfig = ComputeConfig()
+    fleet: FleetConfig = FleetConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -119,7 +124,7 @@ class Scenario(_Frozen):
             try:
                 check(kind, name)
             except UnknownPart as error:
-                raise ValueError(f"link.{_SETTINGS[kind]}: {str(error).partition(': ')[2]}") from error
+                raise ValueError(f"link.{PARTS[kind]}: {str(error).partition(': ')[2]}") from error
         if self.uplink.transport == "none" and self.link.scheme not in ("analog", "sign"):
             raise ValueError(f'the noise-free link knows the schemes analog and sign, not "{self.link.scheme}"')
         if self.uplink.endpoint is not None and self.uplink.transport in ("none", "inproc"):
@@ -145,6 +150,8 @@ class Scenario(_Frozen):
         if air == STREAM_AIR and not self.stream.on and self.uplink.endpoint is None:
             return 'link.burst.air "stream" needs a section [stream]: a flowgraph, a command, or the addresses of one that runs'
         if air == OVERLAY_AIR or self.link.burst.overlay:
+            from bridge.captures.overlay import OverlayConfig, fault
+
             try:
                 OverlayConfig.model_validate(self.link.burst.overlay)
             except ValidationError as error:
@@ -327,7 +334,11 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
     def absolute(path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().resolve()
 
-    model, task, uplink, link = scenario.model, scenario.task, scenario.uplink, scenario.link
+    model, task, uplink, fleet, link = scenario.model, scenario.task, scenario.uplink, scenario.fleet, scenario.link
+    train = tuple(path.expanduser().resolve() for path in task.train) if isinstance(task.train, tuple) else absolute(task.train)
+    dataset = task.dataset
+    if dataset is not None and Path(dataset).expanduser().is_dir():
+        dataset = str(Path(dataset).expanduser().resolve())
     local = model.path is not None and Path(model.path).expanduser().exists()
     return scenario.model_copy(
         update={
@@ -337,8 +348,16 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
                     "cache_folder": absolute(model.cache_folder),
                 }
             ),
-            "task": task.model_copy(update={name: absolute(getattr(task, name)) for name in ("folder", "train", "validation")}),
+            "task": task.model_copy(
+                update={
+                    "folder": absolute(task.folder),
+                    "train": train,
+                    "validation": absolute(task.validation),
+                    "dataset": dataset,
+                }
+            ),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
+            "fleet": fleet.model_copy(update={"keys": absolute(fleet.keys)}),
             "link": link.model_copy(
                 update={
                     "channel": link.channel.model_copy(update={"file": _text(link.channel.file)}),
@@ -356,21 +375,25 @@ def _sentence(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        keys = keys_at(place[:-1])
-        near = difflib.get_close_matches(place[-1], keys, n=1, cutoff=0.5)
-        elsewhere = [path for path in _all_keys() if path.split(".")[-1] == place[-1]]
-        if elsewhere:
-            hint = f"did you mean {elsewhere[0]}?"
-        elif near:
-            hint = f"did you mean {'.'.join([*place[:-1], near[0]])}?"
-        else:
-            hint = f"valid keys here are {', '.join(sorted(keys))}"
+        near = _nearest(place, first.get("input"))
+        hint = f"did you mean {near}?" if near else f"valid keys here are {', '.join(sorted(keys_at(place[:-1])))}"
         return f"there is no setting {name}; {hint}{more}"
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     got = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
     message = message[:1].lower() + message[1:] if message.startswith("Input should") else message
     return f"{name}: {message}{got}{more}" if name else f"{message}{more}"
+
+
+def _nearest(place: list[str], given: Any) -> str | None:
+    """The valid key nearest to an unknown one: a slip of the pen here, the same key elsewhere, or what looks alike."""
+    keys, known = keys_at(place[:-1]), all_keys()
+    leaves = {path.split(".")[-1]: path for path in reversed(known)}
+    for candidates, cutoff in ((keys, 0.8), (leaves, 0.999), (keys, 0.5), (leaves, 0.7)):
+        for near in difflib.get_close_matches(place[-1], candidates, n=1, cutoff=cutoff):
+            return leaves[near] if candidates is leaves else ".".join([*place[:-1], near])
+    inner = ".".join([*place, *list(given)[:1]]) if isinstance(given, dict) else ".".join(place)
+    return next(iter(difflib.get_close_matches(inner, known, n=1, cutoff=0.7)), None)
 
 
 def keys_at(place: list[str]) -> list[str]:
@@ -382,7 +405,8 @@ def keys_at(place: list[str]) -> list[str]:
     return [key for key in model.model_fields if key not in hidden]
 
 
-def _all_keys(place: tuple[str, ...] = ()) -> list[str]:
+def all_keys(place: tuple[str, ...] = ()) -> list[str]:
+    """Every setting by its dotted key, from the section ``place`` on."""
     found = []
     for key in keys_at(list(place)):
         model: Any = Scenario
@@ -390,7 +414,7 @@ def _all_keys(place: tuple[str, ...] = ()) -> list[str]:
             model = model.model_fields[part].annotation
         path = (*place, key)
         if isinstance(model, type) and issubclass(model, BaseModel):
-            found += _all_keys(path)
+            found += all_keys(path)
         else:
             found.append(".".join(path))
     return found

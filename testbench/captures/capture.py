@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from bridge.captures.errors import CaptureError
 from bridge.captures.recording import COLLECTION, Annotation, Recording, open_collection, open_recording
-from bridge.stream_air import STREAM_AIR
 from phy.config import LinkConfig
-from testbench.elsewhere import OVERLAY_AIR
+from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR
 from testbench.errors import TestbenchError
 
 Complexes = NDArray[np.complex64]

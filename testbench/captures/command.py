@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from testbench.commands._options import console as terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from testbench.captures.capture import Capture
 
-app = typer.Typer(help="Captures: record the air as SigMF, replay it, add it to a run, measure channels.", no_args_is_help=True)
+app = typer.Typer(help="Record the air as SigMF, replay it, add it to a run, measure channels.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="A SigMF collection or recording, a capture's folder, or a raw recording.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]
@@ -37,7 +40,7 @@ def record(
     from testbench.run_folder import RunFolder
     from testbench.scenario import load
 
-    console = Console()
+    console = terminal()
     given = Path(scenario)
     same_run = RunFolder(given) if given.is_dir() and not sets else None
     path = run(load(scenario, sets), rounds, out, ProgressWatcher(console), same_run)
@@ -50,7 +53,7 @@ def info(file: File, fmt: Format = None, rate: Rate = None, scale: Scale = 1.0) 
     """Say what a capture holds, and check every hash."""
     from testbench.captures.show import describe
 
-    console = Console()
+    console = terminal()
     for line in describe(file, fmt, rate, scale):
         _say(console, line)
 
@@ -75,7 +78,7 @@ def replay(
     from testbench.captures.show import show_replay
 
     capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow)
-    show_replay(Console(), capture, Playback(capture).replay(), show)
+    show_replay(terminal(), capture, Playback(capture).replay(), show)
 
 
 @app.command()
@@ -108,7 +111,7 @@ def overlay(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise TestbenchError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}, got {first['input']!r}") from None
-    console = Console()
+    console = terminal()
     show_comparison(console, run_overlaid(load(scenario, sets), settings, rounds, ProgressWatcher(console)), settings)
 
 
@@ -136,7 +139,7 @@ def sound(
     capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow)
     measured = estimate(capture, taps)
     measured = measured.scaled_to_unit_gain() if unit_gain else measured
-    show_sounding(Console(), measured, measured.save(out))
+    show_sounding(terminal(), measured, measured.save(out))
 
 
 @app.command("import")
@@ -178,7 +181,7 @@ def import_(
         )
     else:
         raise TestbenchError(f"channels are imported from deepmimo, colosseum or dichasus, not {kind!r}")
-    show_sounding(Console(), imported, imported.save(out))
+    show_sounding(terminal(), imported, imported.save(out))
 
 
 @app.command()
@@ -196,7 +199,7 @@ def export(
     from bridge.captures.sounding import Sounding
 
     folder = export_sionna_rk(Sounding.load(file), out, device=device, antenna=antenna, sample_rate_hz=rate)
-    _say(Console(), f"{folder}: config.json and cirs.bin")
+    _say(terminal(), f"{folder}: config.json and cirs.bin")
 
 
 def _capture(
@@ -238,5 +241,5 @@ def _capture(
     return cut_capture(recording, loaded.link, loaded.seed, samples, count, first_round, start)
 
 
-def _say(console: Console, text: str) -> None:
+def _say(console: "Console", text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from bridge.captures.recording import NAMESPACE
 from bridge.captures.writing import RecordingWriter, write_collection
-from bridge.stream_air import STREAM_AIR
 from learning.federation import Federation
 from learning.journal import Journal
 from learning.uplink import Aggregate
@@ -18,7 +17,7 @@ from phy.discovery import find
 from phy.waveform_airs import MakeAir
 from testbench.captures.airs import RememberingAir, refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
-from testbench.elsewhere import air_of
+from testbench.elsewhere import STREAM_AIR, air_of
 from testbench.errors import TestbenchError
 from testbench.run_folder import RunFolder
 from testbench.runner import Watcher, prepare
@@ -163,17 +162,17 @@ def record(scenario: Scenario, rounds: int, folder: Path, watcher: Watcher, run:
         finally:
             watcher.finished()
         for row in journal.rows():
-            if row.round in expected and row.estimate != expected[row.round]:
+            if row.round in expected and row.estimates != expected[row.round]:
                 raise TestbenchError(
-                    f"round {row.round} gave {row.estimate} here and {expected[row.round]} in the run's journal; record on the "
+                    f"round {row.round} gave {row.estimates} here and {expected[row.round]} in the run's journal; record on the "
                     "machine of the run"
                 )
     assert recorder.collection is not None
     return recorder.collection
 
 
-def _journalled(run: RunFolder | None) -> dict[int, float | None]:
+def _journalled(run: RunFolder | None) -> dict[int, tuple[float, ...] | None]:
     if run is None or not run.journal.is_file():
         return {}
     with Journal(run.journal, read_only=True) as journal:
-        return {row.round: row.estimate for row in journal.rows()}
+        return {row.round: row.estimates for row in journal.rows()}

@@ -115,7 +115,7 @@ def score(
     objective.model.eval()
     step = ZerothOrderStep(Perturbation(weights, federation.seed, step_config.perturbation), step_config)
     true, twin = objective.prepare(planted.data.train), objective.prepare(planted.twins.train)
-    dealt = shards([label for _, label in planted.data.train], federation)
+    dealt = shards(planted.data.strata, federation, planted.data.files)
     slot = np.full(len(planted.data.train), -1, np.int64)
     slot[planted.positions] = np.arange(len(planted.positions))
     clip, size = step_config.clip, federation.batch_size
@@ -151,7 +151,7 @@ def score(
         rest[t] = undecided.sum() / (size * federation.devices)
         if math.isfinite(run.estimates[t]):
             present[which, t] = True
-        step.tell(t, float(run.estimates[t]) if math.isfinite(run.estimates[t]) else None)
+        step.tell(t, (float(run.estimates[t]),) if math.isfinite(run.estimates[t]) else None)
         if progress is not None:
             progress(t + 1)
     ratio = run.amplitudes / math.sqrt(scenario.link.n0 / 2.0)

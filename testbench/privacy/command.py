@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from testbench.scenario import Scenario
 
 ENERGY_SCHEMES = ("fsk_mv", "reed", "ncairfl")
@@ -40,8 +41,10 @@ def _scenario(name: str | None, sets: list[str] | None) -> "Scenario | None":
     return load(name, sets)
 
 
-def _console() -> Console:
+def _console() -> "Console":
     """Wide enough for the tables where there is no terminal that says how wide it is."""
+    from rich.console import Console
+
     console = Console()
     return console if console.is_terminal else Console(width=120)
 

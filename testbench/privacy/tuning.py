@@ -103,8 +103,8 @@ def tune(
         measure()
         for record in federation.run():
             t = record.round
-            if record.estimate is not None:
-                estimates[t] = received[t] = record.estimate
+            if record.estimates is not None:
+                estimates[t] = received[t] = record.estimates[0]
                 if isinstance(uplink, InProcessAir):
                     received[t] = uplink.received[t]
                 amplitudes[t] = record.diagnostics.get("aligned_gain", 0.0)

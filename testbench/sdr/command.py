@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from testbench.commands._options import console
 
 sdr = typer.Typer(name="sdr", help="GNU Radio in the loop.", no_args_is_help=True)
 
@@ -30,4 +31,4 @@ def demo(
     """Fine-tune the embedded language model through a GNU Radio flowgraph, which is started and stopped."""
     from testbench.sdr.demo import sdr_demo
 
-    sdr_demo(Console(), out=out, rounds=rounds, overrides=sets or [], delay=delay, cfo=cfo, resume=resume)
+    sdr_demo(console(), out=out, rounds=rounds, overrides=sets or [], delay=delay, cfo=cfo, resume=resume)

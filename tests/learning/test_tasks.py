@@ -37,9 +37,9 @@ def test_discovery() -> None:
     assert not any(name.startswith("_") for name in tasks.names())
     assert 'no task "sst-2"; did you mean sst2?' in fault(tasks.find, "sst-2")
     assert "known are" in fault(tasks.find, "zzzzzz")
-    assert tasks.find("learning.tasks.sst2:load") is tasks.find("sst2")
+    assert tasks.find("learning.tasks.text:load") is tasks.find("text")
     assert "no_such_module" in fault(tasks.find, "no_such_module:load")
-    assert "has no missing" in fault(tasks.find, "learning.tasks.sst2:missing")
+    assert "has no missing" in fault(tasks.find, "learning.tasks.text:missing")
     assert "cannot be called" in fault(tasks.find, "learning.data:DEFAULT_PROMPT")
 
 

@@ -164,8 +164,8 @@ def record(scenario: Scenario, rounds: int, folder: Path, watcher: Watcher, run:
         for row in journal.rows():
             if row.round in expected and row.estimates != expected[row.round]:
                 raise TestbenchError(
-                    f"round {row.round} gave {row.estimates} here and {expected[row.round]} in the run's journal; record on the "
-                    "machine of the run"
+                    f"round {row.round} gave {row.estimates} here and {expected[row.round]} in the run's journal; record on "
+                    "the machine of the run"
                 )
     assert recorder.collection is not None
     return recorder.collection

@@ -32,3 +32,24 @@ def demo(
     from testbench.sdr.demo import sdr_demo
 
     sdr_demo(console(), out=out, rounds=rounds, overrides=sets or [], delay=delay, cfo=cfo, resume=resume)
+
+
+@sdr.command()
+def graphs() -> None:
+    """List the flowgraphs that ship, with their files."""
+    from testbench.sdr.gnuradio import flowgraphs
+
+    for name, program in flowgraphs().items():
+        companion = program.with_suffix(".grc")
+        typer.echo(f"{name:12} {program}" + (f"  {companion}" if companion.is_file() else ""))
+
+
+@sdr.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def start(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="uplink, passthrough, monitor, usrp or soapy.")],
+) -> None:
+    """Run a flowgraph that ships, with GNU Radio's Python, until Ctrl-C; its own arguments follow (--help shows them)."""
+    from testbench.sdr.gnuradio import start_flowgraph
+
+    raise typer.Exit(start_flowgraph(name, context.args))

@@ -134,3 +134,16 @@ def test_slots_of_a_radio_never_overlap_and_keep_their_distance():
     assert table.cut(600, 900, 0) == (0, 200, 1)
     assert table.cut(800, 900, 1) == (0, 100, 2)
     assert table.cut(0, 77, 3) == (77, 0, 3)
+
+
+@needs_gnuradio
+def test_flowgraphs_are_listed_and_started_by_name():
+    listed = CliRunner().invoke(sdr, ["graphs"]).output
+    for name in ("uplink", "passthrough", "monitor"):
+        assert f"{name}.py" in listed
+        assert f"{name}.grc" in listed
+    assert "soapy.py" in listed
+    assert CliRunner().invoke(sdr, ["start", "passthrough"]).exit_code == 2  # its own refusal: no addresses
+    refused = CliRunner().invoke(sdr, ["start", "monitr"])
+    assert isinstance(refused.exception, TestbenchError)
+    assert "those that ship are" in str(refused.exception)

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Where torch comes from is pip's business: PIP_ARGS="--index-url ..." picks another build (see README).
 PIP_ARGS ?=
 
-.PHONY: demo test install lint minilm bench clean
+.PHONY: demo test install lint minilm bench docs clean
 
 demo: $(STAMP)
 	@$(BIN)/pairzero demo
@@ -36,5 +36,11 @@ lint: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/pairzero bench
 
+# The pages of docs/ and the reference of the Python API, as HTML.
+docs: $(STAMP)
+	@$(BIN)/python -c "import furo, myst_parser, sphinx" 2>/dev/null || $(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[docs]"
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs && echo "build/docs/index.html"
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build docs/reference *.egg-info

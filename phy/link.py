@@ -80,7 +80,7 @@ class Link:
         cached = CachedDraws(draws)
         self._scheme = find("schemes", config.scheme)(config)
         self._detection: str = getattr(self._scheme, "detection", "coherent")
-        if self._detection != "coherent" and (config.power.caps is not None or config.power.artificial_noise > 0):
+        if self._detection != "coherent" and (config.power.caps is not None or config.power.adds_noise):
             raise PhyError(f"power.caps and power.artificial_noise are of coherent schemes, which {config.scheme!r} is not")
         receiver = find("receivers", config.receiver)(config)
         self._cuts = bool(receiver.uses_intervals)

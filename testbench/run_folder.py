@@ -122,7 +122,7 @@ class RunFolder:
     def prepare(self, scenario: Scenario, resume: bool) -> None:
         """Make the folder, which must be held open, ready for a new run, or check that it holds this scenario's run."""
         rounds = self._committed_rounds()
-        if self.journal.exists() and not resume:
+        if rounds and not resume:
             raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
         if resume and not self.scenario.is_file():
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume to start one")

@@ -22,7 +22,7 @@ from phy.errors import UnknownPart
 from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR, named
 from testbench.errors import ScenarioError
 from testbench.fleet.settings import FleetConfig
-from testbench.privacy.settings import PrivacyConfig
+from testbench.privacy.settings import ENERGY_SCHEMES, PrivacyConfig
 from testbench.sdr.settings import StreamSection
 
 SHIPPED = Path(__file__).parent / "scenarios"
@@ -162,16 +162,21 @@ class Scenario(_Frozen):
         """Why the promise of ``[privacy]`` cannot be made of the other sections; None where it may."""
         link, wanted, sampling = self.link, self.privacy, self.federation.sampling
         record = wanted.sensitivity != "client_value"
-        if link.scheme not in ("analog", "sign"):
+        if link.scheme in ENERGY_SCHEMES:
+            if (sentence := wanted.of_energy(link.scheme)) is not None:
+                return sentence
+        elif link.scheme not in ("analog", "sign"):
             return (
-                f'schedules set the amplitude of the coherent schemes analog and sign, which "{link.scheme}" is not; energy '
-                "schemes are accounted by learning.privacy.energy"
+                f'nobody can count what the scheme "{link.scheme}" releases; choose analog or sign, or one of energy '
+                f"detection: {', '.join(ENERGY_SCHEMES)}"
             )
+        elif wanted.accounting == "renyi":
+            return f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp" or "pld"'
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
-        if link.power.caps is not None or link.power.artificial_noise > 0:
+        if link.power.caps is not None or link.power.adds_noise:
             return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
-        if record and link.scheme == "analog" and self.zeroth_order.clip_scope != "sample":
+        if record and link.scheme not in ("sign", "fsk_mv") and self.zeroth_order.clip_scope != "sample":
             return (
                 f'{wanted.sensitivity} bounds what one record adds to a value, which takes zeroth_order.clip_scope "sample" '
                 '(or sensitivity "client_value")'

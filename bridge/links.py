@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import BridgeError, ConfigRefused, RequestRefused
+
+if TYPE_CHECKING:
+    from bridge.streams.config import StreamConfig
 
 __all__ = ["AirLink", "AirResult", "LinkFactory", "one_sentence", "phy_link_factory"]
 
@@ -47,11 +51,14 @@ class AirLink(Protocol):
 LinkFactory = Callable[[dict[str, Any], int], AirLink]
 
 
-def phy_link_factory(parts: Iterable[str] = ()) -> LinkFactory:
+def phy_link_factory(
+    parts: Iterable[str] = (), *, files: Iterable[str] = (), stream: StreamConfig | None = None
+) -> LinkFactory:
     """Import the physical layer and return the factory of its links; the import takes seconds.
 
     A configuration can name a class to load, as `module:Class`. Whoever can reach the server could then make
-    it import and run any class on its path, so only the names in `parts` are loaded.
+    it import and run any class on its path, so only the names in `parts` are loaded. The same holds for the files that it
+    names (soundings, recordings): only those in `files`, written alike, are opened. `stream`: settings of the stream air.
 
     Raises:
         BridgeError: the physical layer is not installed.
@@ -59,6 +66,8 @@ def phy_link_factory(parts: Iterable[str] = ()) -> LinkFactory:
     try:
         import pydantic
 
+        from bridge.stream_air import STREAM_AIR
+        from bridge.stream_air import Part as StreamAir
         from phy.config import LinkConfig
         from phy.errors import PhyError
         from phy.link import Link
@@ -66,7 +75,8 @@ def phy_link_factory(parts: Iterable[str] = ()) -> LinkFactory:
         raise BridgeError(
             f"the physical layer cannot be imported ({one_sentence(error)}); install it with `pip install 'pairzero[phy]'`"
         ) from error
-    allowed = frozenset(parts)
+    allowed, readable = frozenset(parts), frozenset(files)
+    make_stream = None if stream is None else partial(StreamAir, stream=stream)
     # The default link brings in Sionna, which takes seconds: now, not while the first client waits. A server
     # without Sionna can still serve links that do not use it.
     with contextlib.suppress(ImportError, PhyError):
@@ -78,8 +88,14 @@ def phy_link_factory(parts: Iterable[str] = ()) -> LinkFactory:
                 raise ConfigRefused(
                     f"the server loads no class called {text[:80]!r} for its clients; start it with --allow-part {text[:80]}"
                 )
+        for path in _files(config):
+            if path not in readable:
+                raise ConfigRefused(
+                    f"the server opens no file {path[:200]!r} for its clients; start it with --allow-file {path[:200]}"
+                )
         try:
-            link = Link(LinkConfig.model_validate(config), seed)
+            checked = LinkConfig.model_validate(config)
+            link = Link(checked, seed, make_stream if checked.burst.air == STREAM_AIR else None)
         except pydantic.ValidationError as error:
             raise ConfigRefused(_validation_sentence(error.errors(include_url=False))) from None
         except PhyError as error:
@@ -124,6 +140,15 @@ def _validation_sentence(errors: Iterable[Any]) -> str:
         where = ".".join(str(step) for step in fault["loc"]) or "link"
         faults.append(f"{where}: {fault['msg']}")
     return one_sentence(ValueError("the link configuration is refused: " + "; ".join(faults[:5])))
+
+
+def _files(value: object) -> Iterator[str]:
+    """What a configuration names as `file`, at any depth."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if key == "file" and item is not None:
+            yield str(item)
+        else:
+            yield from _files(item)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib import metadata
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -36,6 +37,8 @@ from bridge.sessions import SessionStore, plain_description
 if TYPE_CHECKING:
     from zmq.auth.thread import ThreadAuthenticator
 
+    from bridge.streams.config import StreamConfig
+
 __all__ = ["AirServer", "InprocAirServer", "check_libzmq"]
 
 # How long the loop sleeps when nothing comes: the longest that stop() has to wait.
@@ -57,6 +60,8 @@ class AirServer:
         limits: the largest request taken.
         sessions: how many links stay open; the least recently used one is closed first.
         parts: the classes (`module:Class`) that a configuration may have the physical layer load.
+        files: the files (soundings, recordings) that a configuration may name.
+        stream: settings of the stream air, which no client can send.
         keys: demand CURVE keys and let in the clients on their allow-list only.
         context: a ZeroMQ context to share, for `inproc://`.
     """
@@ -69,6 +74,8 @@ class AirServer:
         limits: Limits | None = None,
         sessions: int = 32,
         parts: Iterable[str] = (),
+        files: Iterable[str] = (),
+        stream: StreamConfig | None = None,
         keys: ServerKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
@@ -79,7 +86,7 @@ class AirServer:
         self._factory = link_factory
         self._limits = limits if limits is not None else Limits()
         self._capacity = sessions
-        self._parts = tuple(parts)
+        self._make_factory = partial(phy_link_factory, tuple(parts), files=tuple(files), stream=stream)
         self._keys = keys
         self._shared_context = context
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -122,7 +129,7 @@ class AirServer:
             self._listener = Listener(self._context, self._wanted, max_message_bytes(self._limits), TICK_MS, self._keys)
             self._endpoint = self._listener.endpoint
             # After the claim: an address that is taken need not wait for the import.
-            self._store = SessionStore(self._factory or phy_link_factory(self._parts), self._capacity)
+            self._store = SessionStore(self._factory or self._make_factory(), self._capacity)
         except BaseException:
             self.close()
             raise

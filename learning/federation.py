@@ -298,8 +298,8 @@ class Federation:
         """The estimates to apply, and the link's diagnostics with the guard's."""
         if self._guard is None:
             return estimates, diagnostics or {}
-        applied, notes = self._guard.settle(index, None if estimates is None else estimates[0], diagnostics)
-        return None if applied is None else (applied,), {**(diagnostics or {}), **notes}
+        applied, notes = self._guard.settle(index, estimates, diagnostics)
+        return applied, {**(diagnostics or {}), **notes}
 
     def _losses_of(self, batches: Sequence[Indices]) -> SampleLosses:
         """The losses of several devices' batches under the weights as they stand, evaluated together."""

@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["keys", "serve"]
 
 
-def serve(bind: str, *, key_dir: str | os.PathLike[str] | None = None, allow_part: Sequence[str] = ()) -> None:
+def serve(
+    bind: str,
+    *,
+    key_dir: str | os.PathLike[str] | None = None,
+    allow_part: Sequence[str] = (),
+    allow_file: Sequence[str] = (),
+    stream: str | None = None,
+) -> None:
     """Serve the emulated air until the process is told to end; call it from the main thread."""
     from bridge.serve import serve as run
 
-    run(bind, key_dir=None if key_dir is None else os.fspath(key_dir), parts=allow_part)
+    run(
+        bind,
+        key_dir=None if key_dir is None else os.fspath(key_dir),
+        parts=allow_part,
+        files=allow_file,
+        stream=stream,
+    )
 
 
 def keys(folder: str | os.PathLike[str]) -> None:

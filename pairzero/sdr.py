@@ -16,7 +16,7 @@ def demo(
     rounds: int | None = None,
     settings: Settings | None = None,
     delay: str | None = None,
-    cfo: str = "0",
+    cfo: str | None = None,
     resume: bool = False,
 ) -> None:
     """Fine-tune the embedded language model through a GNU Radio flowgraph, which is started and stopped.

@@ -51,12 +51,17 @@ def impairments(scenario: Scenario) -> str:
         "csi.pilot_symbols",
         "csi.pilot_snr_db",
     }
-    stated |= {"power.control", "power.threshold", "power.caps", "channel.model"}
+    stated |= {"power.control", "power.threshold", "power.caps", "power.artificial_noise", "channel.model"}
     found = _unusual("", scenario.link.model_dump(), LinkConfig().model_dump(), stated)
     if scenario.link.csi.age_s and scenario.link.csi.doppler_hz:
         found.append(f"rho {scenario.link.ageing_correlation:.4f}")
     if scenario.link.power.caps is not None:
         found.append("scheduled amplitude")
+    noise = scenario.link.power.artificial_noise
+    if isinstance(noise, tuple):
+        found.append(f"artificial noise scheduled, up to {max(noise):.4g}")
+    elif noise:
+        found.append(f"artificial noise {noise:g}")
     if scenario.zeroth_order.perturbation != "rademacher":
         found.append("gaussian z")
     if scenario.federation.split != "iid":

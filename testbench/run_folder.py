@@ -122,7 +122,7 @@ class RunFolder:
     def prepare(self, scenario: Scenario, resume: bool) -> None:
         """Make the folder, which must be held open, ready for a new run, or check that it holds this scenario's run."""
         rounds = self._committed_rounds()
-        if self.journal.exists() and not resume:
+        if rounds and not resume:
             raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
         if resume and not self.scenario.is_file():
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume to start one")
@@ -131,13 +131,7 @@ class RunFolder:
         elif self.scenario.is_file():
             before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
             for data in (before, now):
-                for section in (
-                    "uplink",
-                    "compute",
-                    "evaluation",
-                    "baselines",
-                    "fleet",
-                ):  # these do not change what is computed
+                for section in ("uplink", "compute", "evaluation", "baselines", "fleet"):  # they change nothing computed
                     data.pop(section)
                 data["federation"].pop("rounds")  # a run may be made longer
             if before != now:

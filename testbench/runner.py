@@ -25,7 +25,7 @@ from testbench.uplinks import OpenUplink, noise_free, open_uplink
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
     from testbench.fleet.coordinator import FleetHost
-    from testbench.privacy.design import Design
+    from testbench.privacy.run_plan import RunPlan
     from testbench.tensorboard import Curves
 
 
@@ -69,16 +69,18 @@ def run_scenario(
     resume: bool = False,
     watcher: Watcher | None = None,
     uplink: OpenUplink | None = None,
+    figures: bool = True,
 ) -> RunResult:
-    """Run ``scenario`` in ``folder`` and write its journal, summary, figures and report.
+    """Run ``scenario`` in ``folder`` and write its journal, summary and, with ``figures``, its figures and report.
 
     An ``uplink`` that is given takes the place of the scenario's.
 
     With ``resume``, a run that was cut off anywhere continues where its journal ends, to the same weights bit for bit.
     Raises the rooms' own errors, each one sentence; the journal then still holds every committed round.
     """
-    from testbench.figures import draw_figures
-    from testbench.report import write_report
+    if figures:
+        from testbench.figures import draw_figures
+        from testbench.report import write_report
 
     watcher = watcher or Watcher()
     began = time.perf_counter()
@@ -144,8 +146,9 @@ def run_scenario(
                 "link.power.threshold, nobody answered, or a payload was not a number"
             )
         folder.write_summary(summary)
-        draw_figures(folder, scenario, evaluations, reference, summary)
-        write_report(folder)
+        if figures:
+            draw_figures(folder, scenario, evaluations, reference, summary)
+            write_report(folder)
     return RunResult(folder, summary)
 
 
@@ -171,23 +174,23 @@ def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) 
             )
 
 
-def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "Design | None":
+def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "RunPlan | None":
     """The privacy plan of the run, where privacy is claimed."""
     if not scenario.privacy.on:
         return None
     from learning.batches import shards
-    from testbench.privacy.design import design
+    from testbench.privacy.run_plan import plan_run
 
     counts = [len(shard) for shard in shards(data.strata, scenario.federation, data.files)]
-    return design(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
+    return plan_run(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
 
 
-def _guard(plan: "Design | None", scenario: Scenario) -> "PrivacyGuard | None":
+def _guard(plan: "RunPlan | None", scenario: Scenario) -> "PrivacyGuard | None":
     if plan is None:
         return None
-    from testbench.privacy.guarding import guard_of
+    from testbench.privacy.run_plan import fresh_guard
 
-    return guard_of(plan, scenario.seed)
+    return fresh_guard(plan, scenario.seed)
 
 
 def prepare(scenario: Scenario, watcher: Watcher) -> tuple[TaskData, Callable[[], Objective]]:

@@ -19,9 +19,11 @@ from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrd
 from phy.config import LinkConfig
 from phy.discovery import check
 from phy.errors import UnknownPart
+from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR, named
 from testbench.errors import ScenarioError
 from testbench.fleet.settings import FleetConfig
-from testbench.privacy.settings import PrivacyConfig
+from testbench.privacy.settings import ENERGY_SCHEMES, PrivacyConfig
+from testbench.sdr.settings import StreamSection
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
@@ -35,6 +37,10 @@ PARTS = {
     "airs": "air",
     "waveform_airs": "burst.air",
 }
+
+
+# Settings of [stream] that say where it leads.
+_ENDS = {"command", "send", "receive"}
 
 
 class _Frozen(BaseModel):
@@ -81,6 +87,7 @@ class Scenario(_Frozen):
     link: LinkConfig = LinkConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     uplink: UplinkConfig = UplinkConfig()
+    stream: StreamSection = StreamSection()
     evaluation: EvaluationConfig = EvaluationConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     compute: ComputeConfig = ComputeConfig()
@@ -103,6 +110,10 @@ class Scenario(_Frozen):
         step = data["zeroth_order"]
         if isinstance(data["link"], dict) and isinstance(step, dict):
             data["link"] = {**data["link"], "clip": step.get("clip", ZerothOrderConfig().clip)}
+        stream = data.get("stream")
+        if isinstance(data["link"], dict):
+            streams = isinstance(stream, dict) and (stream.get("flowgraph", "none") != "none" or bool(stream.keys() & _ENDS))
+            data["link"] = named(data["link"], streams)
         return data
 
     @model_validator(mode="after")
@@ -118,24 +129,54 @@ class Scenario(_Frozen):
             raise ValueError(f'the noise-free link knows the schemes analog and sign, not "{self.link.scheme}"')
         if self.uplink.endpoint is not None and self.uplink.transport in ("none", "inproc"):
             raise ValueError(f'uplink.endpoint needs transport "ipc" or "tcp", not "{self.uplink.transport}"')
+        if (sentence := self._unreachable()) is not None:
+            raise ValueError(sentence)
         if self.privacy.on and (sentence := self._unprotected()) is not None:
             raise ValueError(f"privacy: {sentence}")
         return self
+
+    def _unreachable(self) -> str | None:
+        """Why the stream or the overlay that was asked for cannot be; None where it can."""
+        air = self.link.burst.air
+        if self.stream.on and (air != STREAM_AIR or self.link.fidelity != "waveform"):
+            return (
+                f'stream: a flowgraph carries waveforms through burst.air "stream", not through "{air}" at fidelity '
+                f'"{self.link.fidelity}"; leave both out, or [stream]'
+            )
+        if self.stream.on and self.uplink.transport == "none":
+            return "stream: the noise-free link is computed and passes no flowgraph; choose another uplink.transport"
+        if self.stream.on and self.uplink.endpoint is not None:
+            return "stream: the air server at uplink.endpoint has a stream of its own (--stream); leave [stream] out"
+        if air == STREAM_AIR and not self.stream.on and self.uplink.endpoint is None:
+            return 'link.burst.air "stream" needs a section [stream]: a flowgraph, a command, or the addresses of one that runs'
+        if air == OVERLAY_AIR or self.link.burst.overlay:
+            from bridge.captures.overlay import OverlayConfig, fault
+
+            try:
+                OverlayConfig.model_validate(self.link.burst.overlay)
+            except ValidationError as error:
+                return f"link.burst.overlay.{fault(error)}"
+        return None
 
     def _unprotected(self) -> str | None:
         """Why the promise of ``[privacy]`` cannot be made of the other sections; None where it may."""
         link, wanted, sampling = self.link, self.privacy, self.federation.sampling
         record = wanted.sensitivity != "client_value"
-        if link.scheme not in ("analog", "sign"):
+        if link.scheme in ENERGY_SCHEMES:
+            if (sentence := wanted.of_energy(link.scheme)) is not None:
+                return sentence
+        elif link.scheme not in ("analog", "sign"):
             return (
-                f'schedules set the amplitude of the coherent schemes analog and sign, which "{link.scheme}" is not; energy '
-                "schemes are accounted by learning.privacy.energy"
+                f'nobody can count what the scheme "{link.scheme}" releases; choose analog or sign, or one of energy '
+                f"detection: {', '.join(ENERGY_SCHEMES)}"
             )
+        elif wanted.accounting == "renyi":
+            return f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp" or "pld"'
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
-        if link.power.caps is not None or link.power.artificial_noise > 0:
+        if link.power.caps is not None or link.power.adds_noise:
             return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
-        if record and link.scheme == "analog" and self.zeroth_order.clip_scope != "sample":
+        if record and link.scheme not in ("sign", "fsk_mv") and self.zeroth_order.clip_scope != "sample":
             return (
                 f'{wanted.sensitivity} bounds what one record adds to a value, which takes zeroth_order.clip_scope "sample" '
                 '(or sensitivity "client_value")'
@@ -284,13 +325,21 @@ def _choices(annotation: Any) -> list[Any]:
     return [get_origin(annotation) if isinstance(get_origin(annotation), type) else annotation]
 
 
+def _text(path: Any) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def _with_text(overlay: dict[str, Any]) -> dict[str, Any]:
+    return {**overlay, "file": _text(overlay["file"])} if overlay.get("file") is not None else overlay
+
+
 def _with_absolute_paths(scenario: Scenario) -> Scenario:
     """Paths made absolute, so that the stored scenario runs from anywhere."""
 
     def absolute(path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().resolve()
 
-    model, task, uplink, fleet = scenario.model, scenario.task, scenario.uplink, scenario.fleet
+    model, task, uplink, fleet, link = scenario.model, scenario.task, scenario.uplink, scenario.fleet, scenario.link
     train = tuple(path.expanduser().resolve() for path in task.train) if isinstance(task.train, tuple) else absolute(task.train)
     dataset = task.dataset
     if dataset is not None and Path(dataset).expanduser().is_dir():
@@ -314,6 +363,12 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
             ),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
             "fleet": fleet.model_copy(update={"keys": absolute(fleet.keys)}),
+            "link": link.model_copy(
+                update={
+                    "channel": link.channel.model_copy(update={"file": _text(link.channel.file)}),
+                    "burst": link.burst.model_copy(update={"overlay": _with_text(link.burst.overlay)}),
+                }
+            ),
         }
     )
 

@@ -19,7 +19,7 @@ from learning.objective import Indices, Objective, metrics_of
 from learning.parameters import trainable
 from learning.uplink import Uplink
 
-__all__ = ["WHOLE", "Blocks", "FirstOrderFederation", "FirstOrderRecord"]
+__all__ = ["PLAIN", "Blocks", "FirstOrderFederation", "FirstOrderRecord"]
 
 Floats = npt.NDArray[np.float64]
 #: Scalars handed to an uplink at once, so that a payload of many millions of entries needs no second copy in float64.
@@ -33,23 +33,23 @@ class _Rounds(Protocol):
 
 @dataclass(frozen=True)
 class Blocks:
-    """How d entries go over an uplink: ``entries`` at a time (None: all at once), clipped to +-``clip`` (None: not).
+    """How d entries go over an uplink: ``entries`` at a time, clipped to +-``clip`` (None: not).
 
     Block b of round t is round t * blocks + b of the uplink, so that over the air each block meets a fade of its own. The
     last block is filled up with zeros. ``clip`` is a constant announced beforehand: a scale that follows the data would leak
     it and need a side channel.
     """
 
-    entries: int | None = None
+    entries: int = 2**18
     clip: float | None = None
 
     def count(self, parameters: int) -> int:
         """Blocks per round."""
-        return 1 if self.entries is None else -(-parameters // self.entries)
+        return -(-parameters // self.entries)
 
 
-#: All entries at once, unclipped.
-WHOLE = Blocks()
+#: Unclipped; the size of the blocks is only one of memory where an uplink treats every entry alike.
+PLAIN = Blocks()
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class FirstOrderFederation:
         config: FederationConfig,
         rule: Rule,
         uplink: Uplink,
-        blocks: Blocks = WHOLE,
+        blocks: Blocks = PLAIN,
     ) -> None:
         self.objective = objective
         self.config = config
@@ -169,7 +169,7 @@ class FirstOrderFederation:
     def _send(self, index: int, vectors: npt.NDArray[np.float32]) -> tuple[Floats, int, float]:
         """(estimated mean float64[d], zero where lost; blocks lost; share of entries clipped)."""
         devices, count = vectors.shape
-        entries = self._blocks.entries or count
+        entries = self._blocks.entries
         blocks = self._blocks.count(count)
         mean = np.zeros(blocks * entries)
         lost, clipped = 0, 0

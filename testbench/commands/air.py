@@ -17,11 +17,18 @@ def serve_(
     allow_part: Annotated[
         list[str] | None, typer.Option("--allow-part", help="A class module:Class that clients may name in a link.")
     ] = None,
+    allow_file: Annotated[
+        list[str] | None, typer.Option("--allow-file", help="A sounding or recording that clients may name in a link.")
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option("--stream", metavar="FILE", help="TOML with the settings of the stream air; see docs/sdr.md.")
+    ] = None,
 ) -> None:
     """Serve the emulated air until interrupted; many clients at once."""
     from bridge.serve import serve
 
-    serve(bind, key_dir=None if key_dir is None else str(key_dir), parts=allow_part or [])
+    keys = None if key_dir is None else str(key_dir)
+    serve(bind, key_dir=keys, parts=allow_part or [], files=allow_file or [], stream=stream)
 
 
 @app.command("keys")

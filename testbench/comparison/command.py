@@ -46,7 +46,7 @@ def run(
 ) -> list[dict[str, Any]]:
     """All methods under all seeds; returns what each finished one said of itself."""
     # The heavy libraries load here, not before the first line is on the screen.
-    from testbench.comparison import table
+    from testbench.comparison import figure, table
     from testbench.comparison.method import Method, NotApplicable, make, names
     from testbench.comparison.running import run_method
     from testbench.progress import ProgressWatcher
@@ -81,7 +81,9 @@ def run(
                 watcher.finished()
                 _say(console, f"interrupted; continue with: pairzero compare {folder.path} --resume")
                 raise
-        facts = _finish(folder, scenario)
+            _tabulate(folder, scenario)
+        facts = _tabulate(folder, scenario)
+        figure.draw(folder, scenario, facts)
     table.show(console, facts)
     for note in dict.fromkeys(f"{one['title']}: {note}" for one in facts for note in one["notes"]):
         _say(console, f"note    {note}")
@@ -101,16 +103,15 @@ def list_methods(console: Console) -> None:
         _say(console, f"{name:14} {first}")
 
 
-def _finish(folder: ComparisonFolder, scenario: Scenario) -> list[dict[str, Any]]:
-    """Table and figure of what is finished so far, in the order of the methods."""
-    from testbench.comparison import figure, table
+def _tabulate(folder: ComparisonFolder, scenario: Scenario) -> list[dict[str, Any]]:
+    """The table of what is finished so far, in the order of the methods."""
+    from testbench.comparison import table
     from testbench.comparison.method import names
 
     order = names()
     facts = folder.finished()
     facts.sort(key=lambda one: (order.index(one["method"]) if one["method"] in order else len(order), one["seed"]))
     table.write_tables(folder, scenario, facts)
-    figure.draw(folder, scenario, facts)
     return facts
 
 

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from testbench.comparison.folder import ComparisonFolder
 from testbench.comparison.table import Facts, grouped, rows
@@ -51,6 +52,7 @@ def convergence(scenario: Scenario, facts: Sequence[Facts]) -> Figure:
     for column, (_, label) in enumerate(_AXES):
         panels[1][column].set_xlabel(label)
         panels[0][column].set_xscale("log")
+        panels[1][column].xaxis.set_minor_formatter(NullFormatter())  # labels between decades would overlap
     zero_shot = float(np.mean([one["score_zero_shot"] for one in facts]))
     for axes in panels[0]:
         axes.axhline(100 * zero_shot, color=GREY, linestyle=(0, (1, 3)), linewidth=1)

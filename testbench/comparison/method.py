@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from learning.baselines.federation import WHOLE, Blocks
+from learning.baselines.federation import PLAIN, Blocks
 from learning.baselines.local import Rule
 from learning.discovery import find as _find
 from learning.discovery import names as _names
@@ -54,7 +54,7 @@ class FirstOrder:
     costs: Costs
     rule: Rule
     link: LinkConfig | None = None
-    blocks: Blocks = WHOLE
+    blocks: Blocks = PLAIN
     notes: tuple[str, ...] = ()
 
 

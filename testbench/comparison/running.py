@@ -109,7 +109,11 @@ def _zeroth(method: ZerothOrder, folder: MethodFolder, watcher: Stopwatch) -> di
         folder.clear()
     uplink = None
     if method.uplink is not None:
-        description = {"fidelity": "digital", "scheme": "digital, error-free", "payload_bits_per_scalar": method.bits}
+        description: dict[str, int | float | str] = {
+            "fidelity": "digital",
+            "scheme": "digital, error-free",
+            "payload_bits_per_scalar": method.bits,
+        }
         uplink = OpenUplink(method.uplink, description, "in process, digital, error-free")
     summary = run_scenario(method.scenario, place, resume=resume, watcher=watcher, uplink=uplink).summary
     return {

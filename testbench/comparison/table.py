@@ -85,7 +85,7 @@ def show(console: Console, facts: Sequence[Facts]) -> None:
     """
     seeds = sorted({one["seed"] for one in facts})
     table = Table(
-        box=None, pad_edge=False, caption="uses, pilots, bits up, down: of one round, all devices", caption_justify="left"
+        box=None, pad_edge=False, title="uses, pilots, bits up, down: of one round, all devices", title_justify="left"
     )
     band = f"{len(seeds)} seeds, mean ± std" if len(seeds) > 1 else f"seed {seeds[0]}, one run"
     table.add_column(f"method ({band})")

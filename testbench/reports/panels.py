@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from learning.privacy.guard import EPSILON
 from testbench.reports.drawing import COLOURS, GREY, Panel, panel, style
 from testbench.reports.runs import Run
+from testbench.run_folder import spoken
 
 _MOST_POINTS = 4000  # of one cloud: more are thinned out, evenly
 
@@ -20,14 +21,17 @@ def curves(runs: Sequence[Run]) -> list[Panel]:
     """What the federations learned, all runs in the same axes."""
     alone = len(runs) == 1
 
-    def accuracy(axes: Axes) -> None:
+    metrics = {run.evaluations[0].metric for run in runs if run.evaluations}
+    metric = spoken(metrics.pop()) if len(metrics) == 1 else "score"
+
+    def score(axes: Axes) -> None:
         for index, run in enumerate(runs):
             rounds = [e.round for e in run.evaluations]
-            axes.plot(rounds, [100 * e.accuracy for e in run.evaluations], label=_name(run, runs), **style(index))
-            free = run.summary.get("accuracy_noise_free")
+            axes.plot(rounds, [100 * e.score for e in run.evaluations], label=_name(run, runs), **style(index))
+            free = run.summary.get(f"{run.evaluations[0].metric}_noise_free") if run.evaluations else None
             if free is not None and alone:
                 axes.axhline(100 * free, color=GREY, linestyle="--", label="noise-free link, at the end")
-        axes.set(xlabel="round", ylabel="held-out accuracy [%]")
+        axes.set(xlabel="round", ylabel=f"held-out {metric} [%]")
         axes.legend()
 
     def loss(axes: Axes) -> None:
@@ -46,7 +50,7 @@ def curves(runs: Sequence[Run]) -> list[Panel]:
         axes.legend()
 
     return [
-        panel("Accuracy", "Held-out examples, measured every so many rounds.", accuracy),
+        panel(metric[:1].upper() + metric[1:], "Held-out examples, measured every so many rounds.", score),
         panel("Loss", "Mean cross-entropy of the same examples.", loss),
     ]
 

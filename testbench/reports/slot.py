@@ -19,7 +19,8 @@ from learning.journal import Journal
 from learning.uplink import Aggregate
 from phy.burst.receiver import matched_filters, receive
 from phy.config import LinkConfig
-from testbench.captures.airs import refuse_private, slot_layout, waveform_link
+from phy.discovery import find
+from testbench.captures.airs import refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
 from testbench.errors import TestbenchError
 from testbench.reports.drawing import COLOURS, GREY, Panel, panel
@@ -98,8 +99,8 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
         config = LinkConfig.model_validate({**config.model_dump(), "fidelity": "waveform"})
     airs: list[_Seen] = []
 
-    def see(inner: Any) -> _Seen:
-        airs.append(_Seen(inner))
+    def see(*of_link: Any) -> _Seen:
+        airs.append(_Seen(find("waveform_airs", config.burst.air)(*of_link)))
         return airs[0]
 
     link = waveform_link(config, scenario.seed, see)
@@ -115,7 +116,7 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
     seen = airs[0]
     if seen.asked is None or seen.samples is None:
         raise TestbenchError(f"nothing was sent in round {index}: every device was silent; choose another --slot")
-    layout = slot_layout(link, scenario.federation.devices, uplink.scalars)
+    layout = link.layout(scenario.federation.devices, uplink.scalars)
     same = None if twin else record.estimates == rows[index].estimates
     alone, heard = _apart(seen, layout, config.n0)
     return Slot(

@@ -16,7 +16,7 @@ _LARGEST_PICTURE = 4_000_000  # bytes
 _MOST_CURVES = 8
 _FIRST = ("results.csv", "statistics.csv", "differences.csv", "failures.csv")
 # What a reader looks for first, where a table has it.
-_WANTED = ("accuracy_final", "accuracy", "nmse_db", "loss_final", "epsilon_spent", "lost_rounds")
+_WANTED = ("accuracy_final", "accuracy", "f1_final", "nmse_db", "loss_final", "epsilon_spent", "lost_rounds")
 
 
 @dataclass(frozen=True)

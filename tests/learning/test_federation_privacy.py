@@ -165,7 +165,7 @@ def test_the_filter_never_passes_the_budget_and_asks_before_sending(mus: list[fl
         if not guard.admits(t, everybody):
             assert gdp.epsilon(worst, DELTA) > budget * (1 - 1e-9)
             break
-        _, notes = guard.settle(t, 0.1, {"share": share})
+        _, notes = guard.settle(t, (0.1,), {"share": share})
         spent += (mus[t] * share) ** 2
         assert notes["epsilon_spent"] <= budget
     assert gdp.epsilon(math.sqrt(spent), DELTA) <= budget

@@ -54,6 +54,8 @@ def test_sst2_as_it_is() -> None:
     assert data == tasks.load(TaskConfig(name="sst2", folder=SST2, train_examples=1000))
     other = tasks.load(TaskConfig(name="sst2", folder=SST2, train_examples=1000, seed=1))
     assert other.train != data.train
+    few = tasks.load(TaskConfig(name="sst2", folder=SST2, train_examples_per_label=16))
+    assert sorted(label for _, label in few.train) == [0] * 16 + [1] * 16
     whole = tasks.load(TaskConfig(name="sst2", folder=SST2))
     assert len(whole.train) == 67349
     assert sum(label for _, label in whole.train) == 37569

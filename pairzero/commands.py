@@ -167,8 +167,8 @@ def stress(
     :param plan: a plan file or a test's folder; by default the shipped plan
     :param axis: sweep only these, e.g. ``"timing=0..2us:25"``
     """
+    from testbench.bars import BarObserver
     from testbench.stress.campaign import run_stress
-    from testbench.stress.command import BarObserver
     from testbench.stress.plan_file import load_plan
     from testbench.stress.store import StressFolder
 
@@ -178,7 +178,7 @@ def stress(
         accuracy=accuracy, quick=quick,
     )  # fmt: skip
     folder = StressFolder.default(chosen.name) if out is None else StressFolder(Path(out))
-    observer = BarObserver(_console(quiet=not progress))
+    observer = BarObserver(_console(quiet=not progress), "stress")
     return run_stress(chosen, folder, resume=resume, workers=workers, observer=observer)
 
 

@@ -12,7 +12,7 @@ class BurstConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    air: str = Field("emulated", description="emulated, or module:Class: what carries the bursts")
+    air: str = Field("emulated", description="emulated | time_channel, or module:Class: what carries the bursts")
     sample_rate_hz: Positive = Field(1e6, description="sample rate f_s")
     samples_per_symbol: int = Field(4, ge=1, le=64, description="samples per symbol (sps)")
     pulse: Literal["rrc", "rect"] = Field("rrc", description="root raised cosine, or rectangular")

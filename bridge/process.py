@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from bridge.client import AirClient
 from bridge.endpoints import PrivateEndpoint
+from bridge.environments import backend_python, python_environment
 from bridge.errors import BridgeError, ServerGone
 from bridge.keys import ClientKeys
 
@@ -34,6 +33,7 @@ class AirServerProcess:
         bind: its address; None: a private ipc address that only this user can reach.
         key_dir: a key folder for the server; for addresses that other machines can reach.
         parts: classes (`module:Class`) that a configuration may name.
+        backend: what computes the channel; `tensorflow` is served by the Python of its own environment.
         start_timeout_s: how long it may take to start [s]; importing Sionna takes 5 to 15.
         command: what to run instead of `python -m bridge.serve`; the arguments are appended.
     """
@@ -44,21 +44,25 @@ class AirServerProcess:
         *,
         key_dir: str | None = None,
         parts: Sequence[str] = (),
+        backend: str | None = None,
         start_timeout_s: float = 120.0,
         command: Sequence[str] | None = None,
     ) -> None:
+        python = sys.executable if backend is None else backend_python(backend)
+        self._environment = python_environment(python)
         self._private: PrivateEndpoint | None = None
         if bind is None:
             self._private = PrivateEndpoint()
             bind = self._private.endpoint
         self._command = [
             # -P: a folder called bridge in the current directory must not be taken for this one
-            *(command or (sys.executable, "-P", "-m", "bridge.serve")),
+            *(command or (python, "-P", "-m", "bridge.serve")),
             "--bind",
             bind,
             "--exit-with-parent",
             *(() if key_dir is None else ("--key-dir", key_dir)),
             *(word for part in parts for word in ("--allow-part", part)),
+            *(() if backend is None else ("--backend", backend)),
         ]
         self._start_timeout_s = start_timeout_s
         self._child: subprocess.Popen[str] | None = None
@@ -112,7 +116,7 @@ class AirServerProcess:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=_environment(),
+            env=self._environment,
             # Ctrl-C is for the parent, which then ends the child in its own time.
             start_new_session=True,
         )
@@ -201,11 +205,3 @@ def _read_last(stream: IO[str], last: deque[str]) -> None:
         for line in stream:
             if line.strip():
                 last.append(line.rstrip())
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment and import path, so that nothing needs to be installed."""
-    here = os.getcwd()
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = dict.fromkeys([root, *(path or here for path in sys.path)])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

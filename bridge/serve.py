@@ -35,6 +35,7 @@ def serve(
     *,
     key_dir: str | None = None,
     parts: Sequence[str] = (),
+    backend: str = "sionna",
     sessions: int = 32,
     exit_with_parent: bool = False,
     link_factory: LinkFactory | None = None,
@@ -46,6 +47,7 @@ def serve(
         bind: the address; port 0 takes a free one.
         key_dir: a key folder; needed for addresses that other machines can reach.
         parts: the classes (`module:Class`) that clients may have loaded by naming them in a configuration.
+        backend: what computes the channel: `sionna`, `tensorflow` or `numpy`; it must be installed in this environment.
         sessions: how many links stay open.
         exit_with_parent: end as well when standard input ends or the parent process is gone.
         link_factory: makes the links; None: the physical layer's.
@@ -55,7 +57,7 @@ def serve(
         BridgeError: the address, keys or physical layer cannot be had.
     """
     keys = None if key_dir is None else ServerKeys.load(key_dir)
-    server = AirServer(bind, link_factory, sessions=sessions, parts=parts, keys=keys)
+    server = AirServer(bind, link_factory, sessions=sessions, parts=parts, backend=backend, keys=keys)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if exit_with_parent:
@@ -81,6 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="MODULE:CLASS",
         help="a class that clients may name (repeatable)",
     )
+    parser.add_argument(
+        "--backend",
+        choices=("sionna", "tensorflow", "numpy"),
+        default="sionna",
+        help="what computes the channel: Sionna 2 on PyTorch (default), Sionna 1.x on TensorFlow, or numpy alone",
+    )
     parser.add_argument("--sessions", type=int, default=32, metavar="N", help="links kept open (default 32)")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input or the parent ends")
     given = parser.parse_args(arguments)
@@ -92,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.bind,
             key_dir=given.key_dir,
             parts=given.allow_part,
+            backend=given.backend,
             sessions=given.sessions,
             exit_with_parent=given.exit_with_parent,
             ready=ready,

@@ -74,6 +74,7 @@ class AirServer:
         limits: the largest request taken.
         sessions: how many links stay open; the least recently used one is closed first.
         parts: the classes (`module:Class`) that a configuration may have the physical layer load.
+        backend: what the physical layer's links compute with; see `phy_link_factory`.
         keys: demand CURVE keys and let in the clients on their allow-list only.
         context: a ZeroMQ context to share, for `inproc://`.
     """
@@ -86,6 +87,7 @@ class AirServer:
         limits: Limits | None = None,
         sessions: int = 32,
         parts: Iterable[str] = (),
+        backend: str = "sionna",
         keys: ServerKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
@@ -97,6 +99,7 @@ class AirServer:
         self._limits = limits if limits is not None else Limits()
         self._capacity = sessions
         self._parts = tuple(parts)
+        self._backend = backend
         self._keys = keys
         self._shared_context = context
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -139,7 +142,7 @@ class AirServer:
                 self._authenticator = start_authenticator(self._context, self._keys)
             self._socket = self._bound_socket(self._context)
             # After the claim: an address that is taken need not wait for the import.
-            self._store = SessionStore(self._factory or phy_link_factory(self._parts), self._capacity)
+            self._store = SessionStore(self._factory or phy_link_factory(self._parts, self._backend), self._capacity)
         except BaseException:
             self.close()
             raise

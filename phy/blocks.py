@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phy.backends import require
+from phy.backends import BACKENDS, require
 from phy.backends import waveform_air as own_waveform_air
 from phy.config import LinkConfig
 from phy.discovery import find
@@ -158,7 +158,7 @@ def symbol_air(config: LinkConfig, cached: CachedDraws) -> Any:
     block = load("airs", name)
     if block is not None:
         return BlockAir(name, block, cached)
-    if name == config.backend:
+    if name in BACKENDS:
         require(name)
     found = find("airs", name)
     if ":" not in name:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -167,11 +167,27 @@ def air_serve(
     allow_part: Annotated[
         list[str] | None, typer.Option("--allow-part", help="A class module:Class that clients may name in a link.")
     ] = None,
+    backend: Annotated[
+        Literal["sionna", "tensorflow", "numpy"],
+        typer.Option("--backend", help="What computes the channel: Sionna 2 on PyTorch, Sionna 1.x on TensorFlow, or numpy."),
+    ] = "sionna",
 ) -> None:
     """Serve the emulated air until interrupted; many clients at once."""
+    import os
+
+    from bridge.environments import backend_python, python_environment
     from bridge.serve import serve
 
-    serve(bind, key_dir=None if key_dir is None else str(key_dir), parts=allow_part or [])
+    keys, parts = None if key_dir is None else str(key_dir), allow_part or []
+    python = backend_python(backend)
+    if python == sys.executable:
+        serve(bind, key_dir=keys, parts=parts, backend=backend)
+        return
+    arguments = ["-P", "-m", "bridge.serve", "--bind", bind, "--backend", backend]
+    arguments += [] if keys is None else ["--key-dir", keys]
+    arguments += [word for part in parts for word in ("--allow-part", part)]
+    # The same process goes on in the other environment: signals and exit codes need no relay.
+    os.execve(python, [python, *arguments], python_environment(python))
 
 
 @air.command("keys")

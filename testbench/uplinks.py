@@ -68,14 +68,14 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
             )
             where = f"air server at {config.endpoint}"
         elif config.transport == "inproc":
-            server = stack.enter_context(InprocAirServer(phy_link_factory(_parts(link))))
+            server = stack.enter_context(InprocAirServer(phy_link_factory(_parts(link), scenario.link.backend)))
             connect = partial(
                 AirClient, server.endpoint, seed=scenario.seed, context=server.context, timeout_s=config.timeout_s
             )
             where = f"air server in this process at {server.endpoint}"
         else:
             bind = "tcp://127.0.0.1:0" if config.transport == "tcp" else None
-            process = stack.enter_context(AirServerProcess(bind, parts=_parts(link)))
+            process = stack.enter_context(AirServerProcess(bind, parts=_parts(link), backend=scenario.link.backend))
             connect = partial(process.client, seed=scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts)
             server_pid = process.pid
             where = f"air server process {process.pid} at {process.endpoint}"

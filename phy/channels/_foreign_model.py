@@ -45,8 +45,9 @@ class ForeignModel:
         except Exception as error:
             raise PhyError(f"channel.model {self._name!r} cannot be made without arguments: {error}") from error
         if not self.is_model(model):
+            kind = type(model).__name__
             raise PhyError(
-                f"channel.model {self._name!r} is neither a part nor a Sionna ChannelModel, but gives a {type(model).__name__}; "
+                f"channel.model {self._name!r} is neither a part nor a Sionna ChannelModel, but gives a {kind}; "
                 f"ChannelModels are those of backend {config.backend!r}, and a block of x and h is named in link.air"
             )
         self._model = model
@@ -136,7 +137,9 @@ class ForeignModel:
             a, tau = self.draw(self._model, seed, batch, steps, rate_hz)
         except Exception as error:
             raise PhyError(f"channel model {self._name!r} failed in round {round_index}: {error}") from error
-        wanted = (batch, 1, a.shape[2], a.shape[3], 1, a.shape[5], steps) if a.ndim == 7 else ()
+        wanted: tuple[int, ...] = ()
+        if a.ndim == 7:
+            wanted = (batch, 1, a.shape[2], a.shape[3], 1, a.shape[5], steps)
         if a.shape != wanted or tau.shape != (batch, 1, a.shape[3], a.shape[5]):
             raise PhyError(
                 f"channel model {self._name!r} must return a [batch={batch}, num_rx=1, num_rx_ant, num_tx, num_tx_ant=1, "

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+__all__ = ["FedGenerator", "Layer", "compiled", "fed", "seed_everything", "tf"]
+
 # A pool of threads would fight the learner's for the cores; the operations here are small.
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -51,5 +51,5 @@ class Part(Emulated):
         taps = cir_to_time_channel(self._rate, a, tau, self._lags.first, self._lags.last)
         if count not in self._apply:
             self._apply = {count: ApplyTimeChannel(count, self._lags.count, precision="single", device="cpu")}
-        y = self._apply[count](x[None, :, None], taps)[0, 0]
+        y: torch.Tensor = self._apply[count](x[None, :, None], taps)[0, 0]
         return y[:, -self._lags.first : count - self._lags.first]

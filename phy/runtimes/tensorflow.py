@@ -12,19 +12,41 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # it would look for a GPU, and complain on the way
 
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 __all__ = ["FedGenerator", "Layer", "compiled", "fed", "seed_everything", "tf"]
 
-# A pool of threads would fight the learner's for the cores; the operations here are small.
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-tf.get_logger().setLevel("ERROR")
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what native code writes to standard error; a Python error still speaks for itself."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+# TensorFlow logs that there is no GPU, at import and when its devices are made, before its log level is obeyed.
+with _quiet():
+    import tensorflow as tf
+
+    # A pool of threads would fight the learner's for the cores; the operations here are small.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")
+    tf.constant(0.0)
 
 
 def compiled(*ranks: int | str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.draws import CachedDraws
-from phy.runtimes.tensorflow import compiled, fed, tf
+from phy.runtimes.tensorflow import compiled, fed, seed_everything, tf
 
 # After the runtime, which says how TensorFlow is to be loaded.
 from sionna.phy.channel import AWGN, ApplyFlatFadingChannel  # isort: skip
@@ -42,3 +42,14 @@ def _superposed(x: Any, h: Any) -> Any:
 def _received(clean: Any, thermal: Any, n0: Any) -> Any:
     with fed(thermal):
         return _awgn(clean, n0)
+
+
+def own_noise(clean: NDArray[np.complex64], n0: float, seed: int) -> NDArray[np.complex64]:
+    """Samples [N] with noise that Sionna's AWGN draws from its own generator, seeded with ``seed``."""
+    seed_everything(seed)
+    return np.asarray(_noisy(tf.constant(clean), tf.constant(np.float32(n0))).numpy())
+
+
+@compiled(1, "real")
+def _noisy(clean: Any, n0: Any) -> Any:
+    return _awgn(clean, n0)

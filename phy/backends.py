@@ -58,6 +58,19 @@ def sionna_version() -> str | None:
     return None
 
 
+@cache
+def versions(backend: str) -> str:
+    """Versions of what a backend computes with, as far as they are installed here, in one line."""
+    packages = {"sionna": ("torch",), "tensorflow": ("tensorflow",), "numpy": ()}[backend]
+    found = [] if backend == "numpy" or sionna_version() is None else [f"sionna {sionna_version()}"]
+    for package in (*packages, "numpy"):
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
 def own_models(config: LinkConfig) -> Any:
     """The module ``phy/channels/_<backend>_model.py``: Sionna's channel models as parts.
 

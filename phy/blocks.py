@@ -15,7 +15,8 @@ setting             call                                                        
 The matched filter is the receiver ``z.real / amplitude``. A block is asked round by round (B = 1), because a link is a pure
 function of its seed: before each call of a channel the framework's generators are seeded from (seed, round). A class attribute
 ``batched = True`` states that a block draws nothing and treats each round by itself; it is then asked for many at once. A
-TensorFlow block with ``graph = True`` is compiled to a graph, which is fast and freezes whatever it does outside TensorFlow.
+TensorFlow block with ``graph = True`` is compiled to a graph, which is fast and freezes whatever it does outside TensorFlow; it
+must draw from ``tf.random.get_global_generator()`` or Sionna's ``config.tf_rng``, which alone are seeded then.
 """
 
 from collections.abc import Callable
@@ -131,7 +132,7 @@ class BlockReceiver:
 def seed_of(cached: CachedDraws, round_index: int) -> int:
     """The seed of a round's draws by a user's block."""
     drawn: NDArray[np.complex64] = cached.complex_normal(_PURPOSE, 1, round_index, 1, 1)
-    return int(np.ascontiguousarray(drawn).view(np.uint64)[0, 0, 0]) >> 1
+    return int(np.ascontiguousarray(drawn).view(np.uint64)[0, 0, 0]) >> 1  # room for a count of calls
 
 
 def receiver(config: LinkConfig) -> Any:

@@ -1,9 +1,9 @@
 """Hold a backend to what was committed: ``python -m phy.conformance --backend tensorflow``, in the backend's environment.
 
 Every deterministic part is computed by the backend from inputs that follow from a seed and compared with the golden vectors in
-``golden.json``, which independent explicit sums wrote in double precision (``tests/phy/golden_parts.py``). Where a backend draws
-by itself, as the channel models ``sionna_rayleigh`` and ``sionna_tdl`` and Sionna's AWGN do, ``--statistics`` compares moments with
-their expectation, in standard errors. Prints one JSON object; the exit code is 1 where anything deviates.
+``golden.json``, which explicit sums in double precision wrote (``tests/phy/golden_parts.py``). Where a backend draws by itself,
+as the channel models ``sionna_rayleigh`` and ``sionna_tdl`` and Sionna's AWGN do, ``--statistics`` compares moments with their
+expectation, in standard errors. Prints one JSON object; the exit code is 1 where anything deviates.
 """
 
 import argparse

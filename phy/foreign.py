@@ -1,5 +1,6 @@
 """Code of a user's own inside a link, held at arm's length: what it raises or wrongly returns becomes one sentence."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -8,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.errors import ForeignFailure, PhyError
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_PREFACES = ("Exception encountered when calling", "in user code:")
+_NAMED = re.compile(r"\w*(Error|Exception|Exit): ")
 
 
 class Guarded:
@@ -41,9 +46,14 @@ def guarded(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """The class of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].strip()[:300]}" if lines else type(error).__name__
+    """The class of an error and the line that says most: the first, or behind what Keras and graphs put in front of it."""
+    lines = [line for line in (_COLOUR.sub("", line).strip() for line in str(error).splitlines()) if line]
+    if lines and lines[0].startswith(_PREFACES):
+        named = [line for line in lines if _NAMED.match(line)]
+        lines = named or lines[1:]
+        if named:
+            return lines[0][:300]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def checked(label: str, value: Any, shape: tuple[int, ...], kind: str) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.backends import versions
 from phy.blocks import BlockReceiver
 from phy.blocks import receiver as named_receiver
 from phy.coherent import CoherentMode
@@ -97,6 +98,7 @@ class Link:
             "fidelity": config.fidelity,
             "scheme": config.scheme,
             "backend": config.backend,
+            "backend_versions": versions(config.backend),
             "air": config.air or config.backend,
             "receiver": config.receiver,
             "look_fading": getattr(self._carrier, "look_fading", "none") if self._detection == "energy" else "none",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.draws import CachedDraws
-from phy.runtimes.tensorflow import compiled, fed, seed_everything, tf
+from phy.runtimes.tensorflow import compiled, fed, seed_generators, tf
 
 # After the runtime, which says how TensorFlow is to be loaded.
 from sionna.phy.channel import AWGN, ApplyFlatFadingChannel  # isort: skip
@@ -46,7 +46,7 @@ def _received(clean: Any, thermal: Any, n0: Any) -> Any:
 
 def own_noise(clean: NDArray[np.complex64], n0: float, seed: int) -> NDArray[np.complex64]:
     """Samples [N] with noise that Sionna's AWGN draws from its own generator, seeded with ``seed``."""
-    seed_everything(seed)
+    seed_generators(seed)
     return np.asarray(_noisy(tf.constant(clean), tf.constant(np.float32(n0))).numpy())
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FedGenerator", "Layer", "compiled", "fed", "seed_everything", "tf"]
+__all__ = ["FedGenerator", "Layer", "compiled", "fed", "seed_everything", "seed_generators", "tf"]
 
 
 @contextmanager
@@ -76,26 +76,39 @@ class Layer:
 
     def __init__(self, factory: Callable[[], Any]) -> None:
         layer = factory()
-        self._call = tf.function(layer, reduce_retracing=True) if getattr(factory, "graph", False) else layer
+        self._graph = bool(getattr(factory, "graph", False))
+        self._call = tf.function(layer, reduce_retracing=True) if self._graph else layer
 
     def __call__(self, seed: int | None, *arrays: Any) -> Any:
         """The layer's answer to arrays, as an array; with ``seed``, the generators are seeded for this call."""
         if seed is not None:
-            seed_everything(seed)
+            (seed_generators if self._graph else seed_everything)(seed)
         out = self._call(*(tf.constant(a) for a in arrays))
         return out.numpy() if hasattr(out, "numpy") else out
 
 
+_SEEDS = 2**63 - 1  # TensorFlow's seeds are signed
+
+
+def seed_generators(seed: int) -> None:
+    """Put TensorFlow's global ``tf.random.Generator`` and, where it is loaded, Sionna's into a state of this seed's."""
+    state = np.array([0, 0, seed & _SEEDS], np.int64)  # of Philox: counter, key
+    tf.random.get_global_generator().reset(state)
+    if "sionna.phy" in sys.modules:
+        sys.modules["sionna.phy"].config.tf_rng.reset(state)
+
+
 def seed_everything(seed: int) -> None:
-    """Seed TensorFlow's global operations and, where it is here, Sionna's generators. Nothing else draws in this process."""
-    tf.random.set_seed(seed >> 1)
-    try:
-        from sionna.phy import config
-    except ImportError:
-        return
-    config.tf_rng.reset_from_seed(seed >> 1)
-    config.np_rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
-    config.py_rng.seed(seed)
+    """Seed also what draws without a generator, as ``tf.random.normal`` does, and Sionna's other generators.
+
+    TensorFlow forgets its kernels over it: the next call takes tens of milliseconds.
+    """
+    tf.random.set_seed(seed & _SEEDS)
+    seed_generators(seed)
+    if "sionna.phy" in sys.modules:
+        config = sys.modules["sionna.phy"].config
+        config.np_rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+        config.py_rng.seed(seed)
 
 
 class FedGenerator:

@@ -2,8 +2,8 @@
 
     python -m tests.phy.golden_parts        # writes phy/golden.json anew
 
-Independent of every backend: it shares with them the keyed draws (whose words have an oracle of their own), the paths of the keyed
-channels, and the standard's tables.
+Independent of every backend: shared are the paths of the keyed channels and the standard's tables, no more; draws come from the
+words of Philox.
 """
 
 import cmath
@@ -53,9 +53,9 @@ def golden() -> dict[str, np.ndarray]:
     draws = CachedDraws(KeyedDraws(c.SEED))
     fades = group_draws("fading", c.ROUND, 5, c.ANTENNAS)
     sent = c.symbols().astype(complex)
-    clean = np.array(
-        [[sum(fades[b, m, k] * sent[b, k] for k in range(c.DEVICES)) for m in range(c.ANTENNAS)] for b in range(5)]
-    )
+    clean = np.zeros((5, c.ANTENNAS), complex)
+    for b, m, k in np.ndindex(5, c.ANTENNAS, c.DEVICES):
+        clean[b, m] += fades[b, m, k] * sent[b, k]
     noise = [normals("noise", [((c.ROUND + b) * c.ANTENNAS + m, 0, 0, 0)])[0] for b in range(5) for m in range(c.ANTENNAS)]
     long = [normals("gold-l", [(i, c.ROUND, 1 + row, 0)])[0] for row in range(2) for i in range(8)]
     out: dict[str, np.ndarray] = {
@@ -98,21 +98,15 @@ def slot(config: LinkConfig, draws: CachedDraws) -> np.ndarray:
             for n in range(count)
         ]
         lines = range(-count // 2, count // 2)
-        spectrum = [sum(turned[n] * cmath.exp(-2j * math.pi * m * n / count) for n in range(count)) / count for m in lines]
+        spectrum = [(m, sum(turned[n] * cmath.exp(-2j * math.pi * m * n / count) for n in range(count)) / count) for m in lines]
         for p in range(tau.shape[2]):
             delay = (late + tau[0, k, p]) * rate
-            weights = [np.sinc(lag - delay) for lag in range(first, last + 1)]
+            weights = [(lag, np.sinc(lag - delay)) for lag in range(first, last + 1)]
             for n in range(count):
                 if spectral:
-                    heard = sum(
-                        s * cmath.exp(2j * math.pi * m * (n - delay) / count) for m, s in zip(lines, spectrum, strict=True)
-                    )
+                    heard = sum(s * cmath.exp(2j * math.pi * m * (n - delay) / count) for m, s in spectrum)
                 else:
-                    heard = sum(
-                        w * turned[n - lag]
-                        for lag, w in zip(range(first, last + 1), weights, strict=True)
-                        if 0 <= n - lag < count
-                    )
+                    heard = sum(w * turned[n - lag] for lag, w in weights if 0 <= n - lag < count)
                 at = 0 if not moving else n if spectral else n - first
                 for m in range(c.ANTENNAS):
                     y[m, n] += a[0, m, k, p, at] * heard

@@ -58,6 +58,14 @@ def sionna_version() -> str | None:
     return None
 
 
+def in_process(config: LinkConfig) -> LinkConfig:
+    """The link as a process without TensorFlow can compute it, for whoever samples or audits it beside the learner.
+
+    Numpy takes TensorFlow's place: the same keyed draws, the same numbers to 1e-4.
+    """
+    return config.model_copy(update={"backend": "numpy"}) if config.backend == "tensorflow" else config
+
+
 @cache
 def versions(backend: str) -> str:
     """Versions of what a backend computes with, as far as they are installed here, in one line."""

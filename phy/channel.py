@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phy.backends import own_models
+from phy.backends import own_models, require
 from phy.channels._profile import refuse_negative
 from phy.config import LinkConfig
 from phy.discovery import find
@@ -114,6 +114,7 @@ def _part(config: LinkConfig, draws: CachedDraws) -> Any:
     found = find("channels", config.channel.model)
     if ":" not in config.channel.model:
         if config.channel.model == "rayleigh" and config.backend == "tensorflow" and config.channel.doppler_hz == 0:
+            require("tensorflow")
             from phy.channels._tensorflow_model import FedRayleigh
 
             return found(config, FedRayleigh(draws))

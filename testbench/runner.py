@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from learning.data import TaskData
@@ -143,13 +143,7 @@ def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "Design | Non
     from testbench.privacy.design import design
 
     counts = [len(shard) for shard in shards([label for _, label in data.train], scenario.federation)]
-    # The plan samples channels in this process, where TensorFlow is not: numpy has the same keyed draws.
-    link, backend = scenario.link, scenario.link.backend
-    if backend == "tensorflow":
-        link = link.model_copy(update={"backend": "numpy"})
-    asked = scenario.model_copy(update={"link": link})
-    plan = design(asked, counts, lambda done, total: watcher.preparing("channels", done, total))
-    return replace(plan, link=plan.link.model_copy(update={"backend": backend}))
+    return design(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
 
 
 def _guard(plan: "Design | None", scenario: Scenario) -> "PrivacyGuard | None":

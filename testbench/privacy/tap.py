@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.ambiguity import BurstPulse
+from phy.backends import in_process
 from phy.blocks import receiver, waveform_air
 from phy.burst.transmitter import modulate
 from phy.coherent import CoherentMode
@@ -119,7 +120,7 @@ class Tap:
             )
         transmitters = {fault.name for fault in parse(config.impairments) if fault.part.stage == "transmitter"}
         faults = {name: settings for name, settings in config.impairments.items() if name in transmitters}
-        config = config.model_copy(update={"impairments": faults})
+        config = in_process(config.model_copy(update={"impairments": faults}))
         draws = _SteeredDraws(seed, control)
         cached = _SteeredCache(draws, control)
         self.rounds, self.devices = rounds, devices

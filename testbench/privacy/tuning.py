@@ -16,6 +16,7 @@ from learning.objective import Objective
 from learning.privacy import postprocess
 from learning.privacy.errors import PrivacyError
 from learning.uplink import Aggregate, NoiseFreeUplink, Uplink
+from phy.backends import in_process
 from phy.config import LinkConfig
 from phy.link import Link
 from testbench.scenario import Scenario
@@ -37,7 +38,7 @@ class InProcessAir:
             raise PrivacyError(f"no post-processing is called {estimate!r}; choose none, clip or wiener")
         if estimate == "wiener" and noise_std is None:
             raise PrivacyError("wiener needs the standard deviation of the estimate's noise in each round")
-        self._link = Link(link, seed)
+        self._link = Link(in_process(link), seed)
         self._estimate, self._noise_std = estimate, noise_std
         self._full_scale = 1.0 if link.scheme == "sign" else link.clip
         self._wiener = postprocess.RunningWiener(self._full_scale**2)

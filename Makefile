@@ -6,20 +6,22 @@ STAMP := $(VENV)/.installed
 # Where torch comes from is pip's business: PIP_ARGS="--index-url ..." picks another build (see README).
 PIP_ARGS ?=
 
-.PHONY: demo test install lint minilm air-tensorflow bench clean
+.PHONY: demo test install lint minilm air-tensorflow bench docs clean
 
 demo: $(STAMP)
 	@$(BIN)/pairzero demo
 
+# A process per core; the tests of a file stay together. One process: make test WORKERS=0.
+WORKERS ?= $(shell nproc)
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "cannot make $(VENV): on Debian, 'apt install python3-venv' brings what is missing" >&2; exit 1; }
-	@echo "installing into $(VENV): about 1.5 GB, a minute or two"
+	@echo "installing into $(VENV): about 2 GB, two or three minutes"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[dev]"
 	@touch $@
 
@@ -46,5 +48,11 @@ lint: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/pairzero bench
 
+# The pages of docs/ and the reference of the Python API, as HTML.
+docs: $(STAMP)
+	@$(BIN)/python -c "import furo, myst_parser, sphinx" 2>/dev/null || $(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[docs]"
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs && echo "build/docs/index.html"
+
 clean:
-	rm -rf $(VENV) $(TF_VENV) build *.egg-info
+	rm -rf $(VENV) $(TF_VENV) build docs/reference *.egg-info

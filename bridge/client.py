@@ -11,28 +11,19 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
-from bridge.endpoints import parse_endpoint
-from bridge.errors import BadReply, BridgeError, FrameError, ServerGone, ServerRefused
+from bridge.errors import BadReply, BridgeError, ServerRefused
 from bridge.frames import FrameCodec, max_message_bytes
 from bridge.keys import ClientKeys
 from bridge.messages import AggregateRequest, ErrorReply, Hello, Limits, Message, Ping, Pong, Result, Welcome
+from bridge.requester import Partner, Requester
 
 __all__ = ["AirAggregate", "AirClient", "AirRounds"]
 
-HIGH_WATER_MARK = 16
-HEARTBEAT_MS = 2_000
-HEARTBEAT_TIMEOUT_MS = 6_000
-# How often a waiting client looks whether the server's process lives and its key was taken.
-LOOK_MS = 100
 # How often in a row the server may have forgotten the session before the client gives up.
 REOPENINGS = 3
 # Rounds of the first message of a long batch; later ones are sized by how fast the answers come.
 FIRST_ROUNDS = 64
-
-# NO_DETAIL is left out: a server that is killed in mid-handshake looks like that too, and may come back.
-_HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,24 +79,24 @@ class AirClient:
         keys: ClientKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
-        parsed = parse_endpoint(endpoint)
-        if parsed.transport == "inproc" and context is None:
-            raise BridgeError(f"{endpoint} lies in one ZeroMQ context; give the server's, as in context=server.context")
-        if not timeout_s > 0 or attempts < 1:
-            raise BridgeError("give a timeout_s above 0 and at least one attempt")
         self.endpoint = endpoint
-        self._ipv6 = ":" in parsed.host
-        self._timeout_s, self._attempts, self._alive, self._keys = timeout_s, attempts, alive, keys
+        self._timeout_s = timeout_s
         self._hello = Hello(config=dict(config), seed=seed)
-        self._own_context = context is None
-        self._context = context if context is not None else zmq.Context()
         self._codec = FrameCodec(Limits())
-        self._seq = 0
         self._rounds_per_message = FIRST_ROUNDS
         self._welcome: Welcome | None = None
-        self._dealer: zmq.Socket[bytes] | None = None
+        self._requester: Requester[Message] = Requester(
+            endpoint,
+            self._codec,
+            Partner("air server", f"start one with `pairzero air serve --bind {endpoint}`"),
+            max_message_bytes(Limits()),
+            timeout_s=timeout_s,
+            attempts=attempts,
+            alive=alive,
+            keys=keys,
+            context=context,
+        )
         try:
-            self._connect()
             self._open()
         except BaseException:
             self.close()
@@ -189,16 +180,14 @@ class AirClient:
     def ping(self) -> float:
         """Return the round-trip time of an empty message [s]."""
         began = time.perf_counter()
-        reply = self._exchange(Ping())
+        reply = self._requester.exchange(Ping())
         if not isinstance(reply, Pong):
             raise self._unfit(reply)
         return time.perf_counter() - began
 
     def close(self) -> None:
         """Let go of the socket; the server keeps the session for whoever asks for it next."""
-        self._disconnect()
-        if self._own_context:
-            self._context.term()
+        self._requester.close()
 
     @property
     def _opened(self) -> Welcome:
@@ -207,7 +196,7 @@ class AirClient:
         return self._welcome
 
     def _open(self) -> None:
-        reply = self._exchange(self._hello)
+        reply = self._requester.exchange(self._hello)
         if not isinstance(reply, Welcome):
             raise self._unfit(reply)
         before = self._welcome
@@ -227,7 +216,7 @@ class AirClient:
         present: npt.NDArray[np.bool_] | None,
     ) -> Result:
         for _ in range(1 + REOPENINGS):
-            reply = self._exchange(AggregateRequest(self._opened.session, rounds, payloads, present))
+            reply = self._requester.exchange(AggregateRequest(self._opened.session, rounds, payloads, present))
             if isinstance(reply, Result):
                 if reply.estimates.shape != (len(rounds), payloads.shape[2]):
                     raise BadReply(
@@ -242,113 +231,6 @@ class AirClient:
             f"the air server at {self.endpoint} forgets this session as soon as it is opened; start it with room for more",
             code="unknown_session",
         )
-
-    def _exchange(self, message: Message) -> Message:
-        """Send a message until its reply comes: the lazy pirate, with one sequence number for all attempts.
-
-        The socket is kept between attempts, so that the late reply of a busy server still counts.
-        """
-        self._seq += 1
-        seq = self._seq
-        parts = self._codec.encode(seq, message)
-        for _ in range(self._attempts):
-            self._send(parts)
-            deadline = time.monotonic() + self._timeout_s
-            while time.monotonic() < deadline:
-                reply = self._receive(seq)
-                if reply is not None:
-                    return reply
-        # What still waits in the socket would reach a later server as a question that nobody asks any more.
-        self._disconnect()
-        self._connect()
-        raise ServerGone(
-            f"no air server answered at {self.endpoint} after {self._attempts} attempt{'s' if self._attempts > 1 else ''} of "
-            f"{self._timeout_s:g} s; "
-            f"start one with `pairzero air serve --bind {self.endpoint}`"
-        )
-
-    def _send(self, parts: list[bytes | memoryview]) -> None:
-        for _ in range(2):
-            if self._dealer is None:
-                raise BridgeError("the air client is closed; make a new one")
-            try:
-                self._dealer.send_multipart(parts, zmq.NOBLOCK)
-                return
-            except zmq.Again:
-                # An inproc server that went away, or a queue full of unanswered questions: begin anew.
-                self._disconnect()
-                self._connect()
-
-    def _receive(self, seq: int) -> Message | None:
-        """Return the reply to `seq` if that is what came, None for one to an earlier question."""
-        assert self._dealer is not None
-        try:
-            parts = self._dealer.recv_multipart()
-        except zmq.Again:
-            self._look()
-            return None
-        try:
-            frame = self._codec.decode(parts)
-        except FrameError as error:
-            if error.seq is not None and error.seq != seq:
-                return None
-            raise BadReply(f"the air server at {self.endpoint} sent what is no reply: {error}") from None
-        return frame.message if frame.seq == seq else None
-
-    def _look(self) -> None:
-        """While nothing comes: does the server's process live, and did it take the key?"""
-        if self._alive is not None and not self._alive():
-            raise ServerGone(f"the air server behind {self.endpoint} has ended")
-        if self._monitor is None:
-            return
-        try:
-            event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
-        except zmq.Again:
-            return
-        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            raise ServerRefused(
-                f"the air server at {self.endpoint} does not know this client's key; "
-                "put its public .key file into the clients folder of the server's keys and restart the "
-                "server",
-                code="key",
-            )
-        # The monitor reports nothing else, so the two sides do not agree on using keys at all.
-        if self._keys is None:
-            sentence = f"the server at {self.endpoint} demands keys, or is no air server; give this client its keys"
-        else:
-            sentence = f"the server at {self.endpoint} does not use keys, or not the one in server.key; compare both sides"
-        raise ServerRefused(sentence, code="key")
-
-    def _connect(self) -> None:
-        dealer = self._context.socket(zmq.DEALER)
-        self._dealer = dealer
-        dealer.linger = 0
-        # One wait for all: it ends by itself to look around, and a blocking receive is faster than polling
-        # first.
-        dealer.rcvtimeo = max(1, min(LOOK_MS, round(self._timeout_s * 1e3)))
-        dealer.sndhwm = HIGH_WATER_MARK
-        dealer.rcvhwm = HIGH_WATER_MARK
-        dealer.maxmsgsize = max_message_bytes(Limits())
-        dealer.heartbeat_ivl = HEARTBEAT_MS
-        dealer.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
-        dealer.reconnect_ivl = 50
-        dealer.reconnect_ivl_max = 1_000
-        dealer.ipv6 = self._ipv6
-        if self._keys is not None:
-            self._keys.apply(dealer)
-        self._monitor: zmq.Socket[bytes] | None = None
-        if not self.endpoint.startswith("inproc:"):
-            self._monitor = dealer.get_monitor_socket(_HANDSHAKE_FAILED)
-        dealer.connect(self.endpoint)
-
-    def _disconnect(self) -> None:
-        if self._dealer is None:
-            return
-        if self._monitor is not None:
-            self._dealer.disable_monitor()
-            self._monitor = None
-        self._dealer.close(linger=0)
-        self._dealer = None
 
     def _pace(self, rounds: int, took_s: float) -> None:
         """Size the next message so that its answer takes a quarter of the timeout, in powers of two."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import BridgeError, ConfigRefused, RequestRefused
+
+if TYPE_CHECKING:
+    from bridge.streams.config import StreamConfig
 
 __all__ = ["AirLink", "AirResult", "LinkFactory", "one_sentence", "phy_link_factory"]
 
@@ -46,11 +50,14 @@ class AirLink(Protocol):
 LinkFactory = Callable[[dict[str, Any], int], AirLink]
 
 
-def phy_link_factory(parts: Iterable[str] = (), backend: str = "sionna") -> LinkFactory:
+def phy_link_factory(
+    parts: Iterable[str] = (), *, files: Iterable[str] = (), stream: StreamConfig | None = None, backend: str = "sionna"
+) -> LinkFactory:
     """Import the physical layer and return the factory of its links; the import takes seconds.
 
     A configuration can name a class to load, as `module:Class`. Whoever can reach the server could then make
-    it import and run any class on its path, so only the names in `parts` are loaded.
+    it import and run any class on its path, so only the names in `parts` are loaded. The same holds for the files that it
+    names (soundings, recordings): only those in `files`, written alike, are opened. `stream`: settings of the stream air.
 
     `backend` computes the channel: `sionna` (Sionna 2 on PyTorch), `tensorflow` (Sionna 1.x on TensorFlow) or
     `numpy` (no framework). A configuration that leaves its backend out gets this one; one that asks for another
@@ -62,6 +69,8 @@ def phy_link_factory(parts: Iterable[str] = (), backend: str = "sionna") -> Link
     try:
         import pydantic
 
+        from bridge.stream_air import STREAM_AIR
+        from bridge.stream_air import Part as StreamAir
         from phy.backends import BACKENDS, require
         from phy.config import LinkConfig
         from phy.errors import PhyError
@@ -72,7 +81,8 @@ def phy_link_factory(parts: Iterable[str] = (), backend: str = "sionna") -> Link
         ) from error
     if backend not in BACKENDS:
         raise BridgeError(f"there is no backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    allowed = frozenset(parts)
+    allowed, readable = frozenset(parts), frozenset(files)
+    make_stream = None if stream is None else partial(StreamAir, stream=stream)
     try:
         # Loading a framework takes seconds: now, not while the first client waits.
         require(backend)
@@ -86,6 +96,11 @@ def phy_link_factory(parts: Iterable[str] = (), backend: str = "sionna") -> Link
                 raise ConfigRefused(
                     f"the server loads no class called {text[:80]!r} for its clients; start it with --allow-part {text[:80]}"
                 )
+        for path in _files(config):
+            if path not in readable:
+                raise ConfigRefused(
+                    f"the server opens no file {path[:200]!r} for its clients; start it with --allow-file {path[:200]}"
+                )
         asked = config.get("backend", backend)
         if asked != backend and asked in BACKENDS:
             raise ConfigRefused(
@@ -93,7 +108,8 @@ def phy_link_factory(parts: Iterable[str] = (), backend: str = "sionna") -> Link
                 f'"{backend}", or start another server with --backend {asked}'
             )
         try:
-            link = Link(LinkConfig.model_validate({**config, "backend": asked}), seed)
+            checked = LinkConfig.model_validate({**config, "backend": asked})
+            link = Link(checked, seed, make_stream if checked.burst.air == STREAM_AIR else None)
         except pydantic.ValidationError as error:
             raise ConfigRefused(_validation_sentence(error.errors(include_url=False))) from None
         except PhyError as error:
@@ -138,6 +154,15 @@ def _validation_sentence(errors: Iterable[Any]) -> str:
         where = ".".join(str(step) for step in fault["loc"]) or "link"
         faults.append(f"{where}: {fault['msg']}")
     return one_sentence(ValueError("the link configuration is refused: " + "; ".join(faults[:5])))
+
+
+def _files(value: object) -> Iterator[str]:
+    """What a configuration names as `file`, at any depth."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if key == "file" and item is not None:
+            yield str(item)
+        else:
+            yield from _files(item)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -21,6 +22,8 @@ __all__ = ["AirServerProcess"]
 
 # Lines of the server's error output kept to explain its end.
 LAST_LINES = 20
+# How a line begins on the server's standard error that is meant for the person who started the run.
+SAID = "pairzero: "
 
 
 class AirServerProcess:
@@ -33,6 +36,8 @@ class AirServerProcess:
         bind: its address; None: a private ipc address that only this user can reach.
         key_dir: a key folder for the server; for addresses that other machines can reach.
         parts: classes (`module:Class`) that a configuration may name.
+        files: files (soundings, recordings) that a configuration may name.
+        stream: settings of the stream air, as JSON or the name of a TOML file.
         backend: what computes the channel; `tensorflow` is served by the Python of its own environment.
         start_timeout_s: how long it may take to start [s]; importing Sionna takes 5 to 15.
         command: what to run instead of `python -m bridge.serve`; the arguments are appended.
@@ -44,6 +49,8 @@ class AirServerProcess:
         *,
         key_dir: str | None = None,
         parts: Sequence[str] = (),
+        files: Sequence[str] = (),
+        stream: str | None = None,
         backend: str | None = None,
         start_timeout_s: float = 120.0,
         command: Sequence[str] | None = None,
@@ -62,6 +69,8 @@ class AirServerProcess:
             "--exit-with-parent",
             *(() if key_dir is None else ("--key-dir", key_dir)),
             *(word for part in parts for word in ("--allow-part", part)),
+            *(word for file in files for word in ("--allow-file", file)),
+            *(() if stream is None else ("--stream", stream)),
             *(() if backend is None else ("--backend", backend)),
         ]
         self._start_timeout_s = start_timeout_s
@@ -201,7 +210,11 @@ def _read_first(stream: IO[str], first: list[str], heard: threading.Event) -> No
 
 
 def _read_last(stream: IO[str], last: deque[str]) -> None:
+    """Keep the last lines; pass on what is meant for a person, such as a flowgraph that was restarted."""
+    log = logging.getLogger("pairzero.air")
     with stream:
         for line in stream:
+            if line.startswith(SAID):
+                log.warning(line.removeprefix(SAID).rstrip())
             if line.strip():
                 last.append(line.rstrip())

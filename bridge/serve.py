@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import select
 import signal
@@ -22,6 +23,7 @@ from bridge.errors import BridgeError
 from bridge.keys import ServerKeys
 from bridge.links import LinkFactory
 from bridge.messages import PROTOCOL_VERSION
+from bridge.process import SAID
 from bridge.server import AirServer
 
 __all__ = ["main", "serve"]
@@ -35,6 +37,8 @@ def serve(
     *,
     key_dir: str | None = None,
     parts: Sequence[str] = (),
+    files: Sequence[str] = (),
+    stream: str | None = None,
     backend: str = "sionna",
     sessions: int = 32,
     exit_with_parent: bool = False,
@@ -47,6 +51,8 @@ def serve(
         bind: the address; port 0 takes a free one.
         key_dir: a key folder; needed for addresses that other machines can reach.
         parts: the classes (`module:Class`) that clients may have loaded by naming them in a configuration.
+        files: the files (soundings, recordings) that clients may have opened by naming them.
+        stream: settings of the stream air: a TOML file, or JSON.
         backend: what computes the channel: `sionna`, `tensorflow` or `numpy`; it must be installed in this environment.
         sessions: how many links stay open.
         exit_with_parent: end as well when standard input ends or the parent process is gone.
@@ -57,7 +63,14 @@ def serve(
         BridgeError: the address, keys or physical layer cannot be had.
     """
     keys = None if key_dir is None else ServerKeys.load(key_dir)
-    server = AirServer(bind, link_factory, sessions=sessions, parts=parts, backend=backend, keys=keys)
+    settings = None
+    if stream is not None:
+        from bridge.streams.config import StreamConfig
+
+        settings = StreamConfig.load(stream)
+    server = AirServer(
+        bind, link_factory, sessions=sessions, parts=parts, files=files, stream=settings, backend=backend, keys=keys
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if exit_with_parent:
@@ -84,6 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a class that clients may name (repeatable)",
     )
     parser.add_argument(
+        "--allow-file", action="append", default=[], metavar="PATH", help="a file that clients may name (repeatable)"
+    )
+    parser.add_argument("--stream", metavar="FILE", help="settings of the stream air: a TOML file, or JSON")
+    parser.add_argument(
         "--backend",
         choices=("sionna", "tensorflow", "numpy"),
         default="sionna",
@@ -95,11 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Standard output belongs to the READY line; whatever a library prints goes to standard error.
     ready = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # What a person should see while a run goes on: whoever started us passes lines on that begin like this.
+    logging.basicConfig(format=f"{SAID}%(message)s")
     try:
         serve(
             given.bind,
             key_dir=given.key_dir,
             parts=given.allow_part,
+            files=given.allow_file,
+            stream=given.stream,
             backend=given.backend,
             sessions=given.sessions,
             exit_with_parent=given.exit_with_parent,

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib import metadata
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from bridge.endpoints import Endpoint, check_bind, clear_ipc_path, parse_endpoint
-from bridge.errors import BridgeError, ConfigRefused, EndpointError, FrameError, RequestRefused
+from bridge.endpoints import check_bind, parse_endpoint
+from bridge.errors import BridgeError, ConfigRefused, FrameError, RequestRefused
 from bridge.frames import FrameCodec, max_message_bytes
 from bridge.keys import ServerKeys, start_authenticator
 from bridge.links import LinkFactory, one_sentence, phy_link_factory
+from bridge.listening import Listener, check_libzmq
 from bridge.messages import (
     AggregateRequest,
     ErrorCode,
@@ -37,28 +37,14 @@ from bridge.sessions import SessionStore, plain_description
 if TYPE_CHECKING:
     from zmq.auth.thread import ThreadAuthenticator
 
+    from bridge.streams.config import StreamConfig
+
 __all__ = ["AirServer", "InprocAirServer", "check_libzmq"]
 
-# Messages that wait, per peer and direction. Memory is bounded by peers x this x the largest message.
-HIGH_WATER_MARK = 16
-HEARTBEAT_MS = 2_000
-HEARTBEAT_TIMEOUT_MS = 6_000
-# How long replies under way may take to leave when the server ends.
-LINGER_MS = 200
 # How long the loop sleeps when nothing comes: the longest that stop() has to wait.
 TICK_MS = 100
 
 _log = logging.getLogger("pairzero.bridge")
-
-
-def check_libzmq() -> None:
-    """Refuse a libzmq older than 4.3.3, which peers can crash or worse (CVE-2020-15166, CVE-2021-20236).
-
-    Raises:
-        BridgeError: it is older.
-    """
-    if zmq.zmq_version_info() < (4, 3, 3):
-        raise BridgeError(f"libzmq {zmq.zmq_version()} has known holes; install pyzmq 27 or newer, which brings 4.3.5")
 
 
 class AirServer:
@@ -74,6 +60,8 @@ class AirServer:
         limits: the largest request taken.
         sessions: how many links stay open; the least recently used one is closed first.
         parts: the classes (`module:Class`) that a configuration may have the physical layer load.
+        files: the files (soundings, recordings) that a configuration may name.
+        stream: settings of the stream air, which no client can send.
         backend: what the physical layer's links compute with; see `phy_link_factory`.
         keys: demand CURVE keys and let in the clients on their allow-list only.
         context: a ZeroMQ context to share, for `inproc://`.
@@ -87,6 +75,8 @@ class AirServer:
         limits: Limits | None = None,
         sessions: int = 32,
         parts: Iterable[str] = (),
+        files: Iterable[str] = (),
+        stream: StreamConfig | None = None,
         backend: str = "sionna",
         keys: ServerKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
@@ -98,15 +88,13 @@ class AirServer:
         self._factory = link_factory
         self._limits = limits if limits is not None else Limits()
         self._capacity = sessions
-        self._parts = tuple(parts)
-        self._backend = backend
+        self._make_factory = partial(phy_link_factory, tuple(parts), files=tuple(files), stream=stream, backend=backend)
         self._keys = keys
         self._shared_context = context
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._socket: zmq.Socket[bytes] | None = None
+        self._listener: Listener | None = None
         self._authenticator: ThreadAuthenticator | None = None
         self._endpoint = ""
-        self._inode = 0
         self._stopping = threading.Event()
         self._codec = FrameCodec(self._limits)
         self._store: SessionStore | None = None
@@ -134,15 +122,16 @@ class AirServer:
             EndpointError: the address is in use or not this machine's.
             BridgeError: the physical layer is not installed, or the server is bound already.
         """
-        if self._socket is not None:
+        if self._listener is not None:
             raise BridgeError(f"the air server is already bound to {self._endpoint}")
         self._context = self._shared_context or zmq.Context()
         try:
             if self._keys is not None:
                 self._authenticator = start_authenticator(self._context, self._keys)
-            self._socket = self._bound_socket(self._context)
+            self._listener = Listener(self._context, self._wanted, max_message_bytes(self._limits), TICK_MS, self._keys)
+            self._endpoint = self._listener.endpoint
             # After the claim: an address that is taken need not wait for the import.
-            self._store = SessionStore(self._factory or phy_link_factory(self._parts, self._backend), self._capacity)
+            self._store = SessionStore(self._factory or self._make_factory(), self._capacity)
         except BaseException:
             self.close()
             raise
@@ -150,10 +139,10 @@ class AirServer:
 
     def serve(self) -> None:
         """Answer until `stop()`, then let go of the address."""
-        if self._socket is None:
+        if self._listener is None:
             self.bind()
-        router = self._socket
-        assert router is not None
+        assert self._listener is not None
+        router = self._listener.router
         try:
             while not self._stopping.is_set():
                 self._take(router)
@@ -166,65 +155,15 @@ class AirServer:
 
     def close(self) -> None:
         """Let go of the address; from the thread that serves, or where none does."""
-        if self._socket is not None:
-            # Replies under way have a moment to leave; a peer that is gone must not hold the exit up.
-            self._socket.close(linger=LINGER_MS)
-            self._socket = None
-            self._remove_ipc_path()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._authenticator is not None:
             self._authenticator.stop()
             self._authenticator = None
         if self._context is not None and self._context is not self._shared_context:
             self._context.term()
         self._context = None
-
-    def _bound_socket(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-        router = context.socket(zmq.ROUTER)
-        try:
-            router.linger = LINGER_MS
-            router.rcvtimeo = TICK_MS
-            router.rcvhwm = HIGH_WATER_MARK
-            router.sndhwm = HIGH_WATER_MARK
-            router.maxmsgsize = max_message_bytes(self._limits)
-            router.router_mandatory = True  # a lost reply is then counted, not silently dropped
-            router.heartbeat_ivl = HEARTBEAT_MS
-            router.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
-            router.handshake_ivl = 5_000
-            router.ipv6 = ":" in self._wanted.host
-            if self._keys is not None:
-                self._keys.apply(router)
-            self._claim(router, self._wanted)
-        except BaseException:
-            router.close(linger=0)
-            raise
-        return router
-
-    def _claim(self, router: zmq.Socket[bytes], wanted: Endpoint) -> None:
-        if wanted.transport == "ipc":
-            clear_ipc_path(wanted)
-        try:
-            router.bind(str(wanted))
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EADDRINUSE:
-                raise EndpointError(
-                    f"{wanted} is in use; stop the server that listens there or choose another, "
-                    "for instance tcp://127.0.0.1:0 for any free port"
-                ) from None
-            raise EndpointError(f"{wanted} cannot be bound: {error.strerror}; choose another address") from None
-        if wanted.transport == "ipc":
-            Path(wanted.name).chmod(0o600)
-            self._inode = Path(wanted.name).stat().st_ino
-        self._endpoint = str(wanted)
-        if wanted.transport == "tcp":
-            self._endpoint = router.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()  # type: ignore[union-attr]
-
-    def _remove_ipc_path(self) -> None:
-        """Remove the socket's file, which libzmq leaves behind, unless another server has taken its place."""
-        if self._wanted.transport == "ipc":
-            path = Path(self._wanted.name)
-            with contextlib.suppress(OSError):
-                if path.stat().st_ino == self._inode:
-                    path.unlink()
 
     def _take(self, router: zmq.Socket[bytes]) -> None:
         try:

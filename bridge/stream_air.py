@@ -1,8 +1,7 @@
 """The air as a flowgraph: device bursts leave through sockets, and what returns is what the receiver hears.
 
-Set ``link.burst.air = "bridge.stream_air:Part"``, and let the environment variable ``PAIRZERO_STREAM`` of the process in which
-the air runs name a TOML file with the stream's settings (:class:`bridge.streams.config.StreamConfig`). It names a program to
-start, so it is the machine's and never comes with a link's configuration.
+The settings (:class:`bridge.streams.config.StreamConfig`) are the scenario's section ``[stream]``, or what an air server was
+started with (``--stream``). They name a program to start, so they never come with the configuration that a client sends.
 
 Transmitter and receiver are those of every air. Unlike the emulated one, a stream is not a pure function: a round that is
 asked for twice is sent twice.
@@ -10,7 +9,6 @@ asked for twice is sent twice.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,22 +21,23 @@ from bridge.streams.session import StreamSession
 if TYPE_CHECKING:
     from phy.config import LinkConfig
 
-__all__ = ["SETTINGS_VARIABLE", "Part"]
+__all__ = ["STREAM_AIR", "Part"]
 
 Samples = npt.NDArray[np.complex64]
 
-SETTINGS_VARIABLE = "PAIRZERO_STREAM"
+# What `burst.air` says of it.
+STREAM_AIR = "bridge.stream_air:Part"
 
 
 class Part:
-    """One slot at a time: bursts [K, N] in, samples [M, N] out; zeros, in which no preamble is found, for a lost slot.
+    """One slot at a time: bursts [K, N] in, samples [M, N] out; None for a lost slot.
 
     Args:
         config: the link; what it asks of the air beyond flat gains and noise is the flowgraph's to play.
         draws: unused: a flowgraph draws its own noise.
         cached: unused.
         propagation: the channel, shared with the sounding that transmitters rely on.
-        stream: the settings; None reads the file that PAIRZERO_STREAM names.
+        stream: the settings.
 
     Raises:
         PhyError: there are no settings, or they do not fit the link; in `transmit`, what
@@ -54,46 +53,35 @@ class Part:
         self._error = PhyError
         self._propagation = propagation
         try:
-            self._stream = stream or _settings()
+            if stream is None:
+                raise StreamConfigError(
+                    "the stream air has no settings; add a section [stream] to the scenario, or start the air server with "
+                    "--stream"
+                )
+            self._stream = stream
             _refuse(config, self._stream, bool(propagation.channel.flat))
             self.session = StreamSession(self._stream, antennas=config.receive_antennas, rate_hz=config.burst.sample_rate_hz)
         except StreamError as error:
             raise PhyError(str(error)) from None
 
-    def transmit(self, bursts: Samples, round_index: int, sounded: Samples, reference_sample: int) -> Samples:
+    def transmit(self, bursts: Samples, round_index: int, sounded: Samples, reference_sample: int) -> Samples | None:
         """Received samples [M, N] of one slot for device bursts [K, N] and the channel [M, K] that sounding saw."""
         del reference_sample
         if self._stream.gains == "sender":
             gains = self._propagation.aged(sounded[None], round_index)[0]
             bursts = (gains[0][:, None] * bursts).astype(np.complex64)
         try:
-            received = self.session.slot(bursts, round_index)
+            return self.session.slot(bursts, round_index)
         except StreamError as error:
             raise self._error(f"round {round_index}: {error}") from None
-        if received is None:
-            return np.zeros((len(sounded), bursts.shape[1]), np.complex64)
-        return received
 
     def close(self) -> None:
         """Stop the flowgraph and close the sockets; also done when the link is dropped."""
         self.session.close()
 
 
-def _settings() -> StreamConfig:
-    path = os.environ.get(SETTINGS_VARIABLE)
-    if not path:
-        raise StreamConfigError(
-            f"the stream air has no settings; name their TOML file in the environment as {SETTINGS_VARIABLE}"
-        )
-    return StreamConfig.load(path)
-
-
 def _refuse(config: LinkConfig, stream: StreamConfig, flat: bool) -> None:
     """Refuse what the link asks for and nobody would play, which a result must not claim."""
-    if config.burst.synchronisation != "preamble":
-        raise StreamConfigError(
-            'the stream air loses slots, which only a preamble shows: set burst.synchronisation = "preamble"'
-        )
     if config.offsets.any or config.clock.moves or config.clock.sampling_ppm.on:
         raise StreamConfigError(
             "the stream air plays no link.offsets and no link.clock; give delays and carrier offsets to the flowgraph"

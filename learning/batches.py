@@ -47,11 +47,16 @@ def poisson(seed: int, round_index: int, device: int, shard: Indices, size: int)
     return shard[top < size / len(shard) * 2.0**53]
 
 
-def shards(labels: Sequence[int], config: FederationConfig) -> tuple[Indices, ...]:
-    """Deal the training examples to the devices; every example to exactly one, at least one each.
+def shards(labels: Sequence[int], config: FederationConfig, files: Sequence[int] | None = None) -> tuple[Indices, ...]:
+    """Deal the training examples to the devices; every example to exactly one.
 
     ``iid``: a random permutation dealt round robin. ``dirichlet``: per label, shares drawn from Dirichlet(alpha) over
-    devices (Hsu et al., arXiv 1909.06335); small alpha gives devices with hardly more than one label.
+    devices (Hsu et al., arXiv 1909.06335); small alpha gives devices with hardly more than one label. ``by_file``: device k
+    holds the examples of file k.
+
+    :param labels: what a Dirichlet split makes uneven (``TaskData.strata``)
+    :param files: the number of each example's file; None: there is one source
+    :raises TaskError: a device, which the sentence names, would hold nothing, or files and devices do not match
     """
     if len(labels) < config.devices:
         raise TaskError(
@@ -60,7 +65,37 @@ def shards(labels: Sequence[int], config: FederationConfig) -> tuple[Indices, ..
     if config.split == "iid":
         order = Words(philox(config.seed, SPLIT)).permutation(len(labels))
         return tuple(np.sort(order[device :: config.devices]) for device in range(config.devices))
-    return _dirichlet(np.asarray(labels, dtype=np.int64), config)
+    dealt = _by_file(files, config) if config.split == "by_file" else _dirichlet(np.asarray(labels, dtype=np.int64), config)
+    for device, shard in enumerate(dealt):
+        if len(shard) == 0:
+            raise TaskError(f"device {device} would hold no training examples {_remedy(config)}")
+    return dealt
+
+
+def _remedy(config: FederationConfig) -> str:
+    if config.split == "by_file":
+        return (
+            'under federation.split "by_file", which gives device k the chosen examples of file k of task.train; list a '
+            "file for each device, or raise task.train_examples"
+        )
+    return (
+        f"under federation.dirichlet_alpha = {config.dirichlet_alpha:g} and seed {config.seed}; raise it, set "
+        "federation.dirichlet_min_examples to let the fullest devices give some, or choose another seed"
+    )
+
+
+def _by_file(files: Sequence[int] | None, config: FederationConfig) -> tuple[Indices, ...]:
+    if files is None:
+        raise TaskError(
+            'federation.split "by_file" takes a list of training files, one per device; set task.train to such a list'
+        )
+    numbers = np.asarray(files, dtype=np.int64)
+    if numbers.max() >= config.devices:
+        raise TaskError(
+            f"task.train lists {numbers.max() + 1} files or more for {config.devices} devices; set federation.devices to "
+            "their number"
+        )
+    return tuple(np.flatnonzero(numbers == device) for device in range(config.devices))
 
 
 def _dirichlet(labels: Indices, config: FederationConfig) -> tuple[Indices, ...]:
@@ -77,7 +112,12 @@ def _dirichlet(labels: Indices, config: FederationConfig) -> tuple[Indices, ...]
             parts[device].append(members[start:end])
     dealt = [np.sort(np.concatenate(part)) for part in parts]
     for device in range(config.devices):
-        if len(dealt[device]) == 0:  # a device without data could not take part: the richest gives one example
-            richest = max(range(config.devices), key=lambda k: len(dealt[k]))
-            dealt[device], dealt[richest] = dealt[richest][-1:], dealt[richest][:-1]
-    return tuple(dealt)
+        while len(dealt[device]) < config.dirichlet_min_examples:
+            fullest = max(range(config.devices), key=lambda k: len(dealt[k]))
+            if len(dealt[fullest]) <= config.dirichlet_min_examples:
+                raise TaskError(
+                    f"{len(labels)} training examples do not give each of {config.devices} devices "
+                    f"{config.dirichlet_min_examples}; lower federation.dirichlet_min_examples"
+                )
+            dealt[device], dealt[fullest] = np.append(dealt[device], dealt[fullest][-1]), dealt[fullest][:-1]
+    return tuple(np.sort(part) for part in dealt)

@@ -22,11 +22,12 @@ __all__ = ["Displacement", "Term"]
 
 @dataclass(frozen=True)
 class Term:
-    """``scale`` times the z of (seed, round)."""
+    """``scale`` times the z of (seed, round, direction)."""
 
     round: int
     seed: int
     scale: np.float32
+    direction: int = 0
 
 
 class Displacement:
@@ -58,7 +59,7 @@ class Displacement:
             d, z = sums[:size], directions[:size]
             d[:] = 0.0
             for term in terms:
-                raw = self._stream.read(term.seed, term.round, window.first_block, window.blocks)
+                raw = self._stream.read(term.seed, term.round, window.first_block, window.blocks, direction=term.direction)
                 self._law.expand(table, raw, z)
                 np.multiply(z, term.scale, out=z)
                 np.add(d, z, out=d)

@@ -6,7 +6,7 @@ neither on the number of devices nor on where a run was cut off and resumed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from learning.config import FaultsConfig, ZerothOrderConfig
 from learning.drift import Term
+from learning.errors import RoundError
 from learning.journal import Journal
+from learning.passes import moves, update
 from learning.perturbation import RawStream
-from learning.zeroth_order import scales
 
 __all__ = ["FAULTS", "Event", "FaultDraws", "Faults", "Plan"]
 
@@ -72,7 +73,7 @@ class Plan:
 
     :ivar missed: bool[K], the devices whose answer never comes
     :ivar late: bool[K], the devices whose answer comes in a later round
-    :ivar stale: device -> the earlier round's scalar that it sends now instead of its own
+    :ivar stale: device -> the earlier round's scalars [n] that it sends now instead of its own
     :ivar wrong_seeds: device -> the seed that it takes for the shared one
     :ivar deaf: bool[K], the devices that will not hear this round's estimate
     :ivar terms: device -> its displacement from the reference weights, for those that have drifted
@@ -81,7 +82,7 @@ class Plan:
     round: int
     missed: Bools
     late: Bools
-    stale: Mapping[int, float]
+    stale: Mapping[int, Floats]
     wrong_seeds: Mapping[int, int]
     deaf: Bools
     terms: Mapping[int, tuple[Term, ...]]
@@ -97,24 +98,31 @@ class Plan:
         return sorted(self.terms.keys() | self.wrong_seeds.keys())
 
     def on_air(self, fresh: Floats) -> Floats:
-        """float64[K]: what each device sends, given the scalars that were measured; zero for those that are silent."""
-        sent = np.where(self.present, fresh, 0.0)
+        """float64[K, n]: what each device sends, given the scalars that were measured; zero for those that are silent."""
+        sent = np.where(self.present[:, None], fresh, 0.0)
         for device, payload in self.stale.items():
             sent[device] = payload
         return sent
 
-    def report(self, fresh: Floats, estimate: float | None, distance: float) -> dict[str, float]:
-        """Diagnostics of the round; ``late_payload_<device>`` keeps the scalars that are still to come."""
+    def report(self, fresh: Floats, estimates: Sequence[float] | None, distance: float) -> dict[str, float]:
+        """Diagnostics of the round; ``late_payload_<device>`` keeps the scalars that are still to come.
+
+        Where a round has several directions, those after the first are ``late_payload_<device>_<direction>``.
+        """
         numbers = {
             "present_devices": self.present.sum(),
             "missed_devices": self.missed.sum(),
             "late_devices": self.late.sum(),
             "stale_devices": len(self.stale),
             "wrong_seed_devices": len(self.wrong_seeds),
-            "lost_broadcast_devices": 0 if estimate is None else self.deaf.sum(),
+            "lost_broadcast_devices": 0 if estimates is None else self.deaf.sum(),
             "drifted_devices": len(self.terms),
             "drift_distance": distance,
-            **{f"{_LATE_PAYLOAD}{device}": fresh[device] for device in np.flatnonzero(self.late)},
+            **{
+                f"{_LATE_PAYLOAD}{device}" + (f"_{j}" if j else ""): value
+                for device in np.flatnonzero(self.late)
+                for j, value in enumerate(fresh[device])
+            },
         }
         return {name: float(value) for name, value in numbers.items()}
 
@@ -127,11 +135,16 @@ class Faults:
     """
 
     def __init__(self, config: FaultsConfig, zo_config: ZerothOrderConfig, seed: int, devices: int) -> None:
+        if config.drifts and (zo_config.weight_decay or zo_config.perturbation == "mezo"):
+            raise RoundError(
+                "drifting devices are followed along the directions that they missed, which zeroth_order.weight_decay and the "
+                "perturbation mezo do not allow; leave out lost broadcasts and wrong seeds, or those settings"
+            )
         self._config = config
         self._zo = zo_config
         self._seed = seed
         self._draws = FaultDraws(seed, devices)
-        self._late: dict[int, dict[int, float]] = {}  # round of the measurement -> device -> scalar
+        self._late: dict[int, dict[int, Floats]] = {}  # round of the measurement -> device -> scalars
         self._terms: dict[int, list[Term]] = {}
 
     def plan(self, round_index: int) -> Plan:
@@ -152,12 +165,12 @@ class Faults:
             terms={device: tuple(terms) for device, terms in self._terms.items()},
         )
 
-    def commit(self, plan: Plan, fresh: Floats, estimate: float | None) -> None:
-        """Take note of a round that has been applied; ``estimate`` None where it was lost."""
+    def commit(self, plan: Plan, fresh: Floats, estimates: Sequence[float] | None, learning_rate: float | None = None) -> None:
+        """Take note of a round that has been applied; ``estimates`` [n] None where it was lost."""
         self._late.pop(plan.round - self._config.late_rounds, None)
         if plan.late.any():
-            self._late[plan.round] = {int(device): float(fresh[device]) for device in np.flatnonzero(plan.late)}
-        self._drift(plan.round, estimate, plan.deaf, plan.wrong_seeds)
+            self._late[plan.round] = {int(device): fresh[device].copy() for device in np.flatnonzero(plan.late)}
+        self._drift(plan.round, estimates, plan.deaf, plan.wrong_seeds, learning_rate)
 
     def rebuild(self, journal: Journal) -> None:
         """The state after the journal's last round."""
@@ -166,28 +179,42 @@ class Faults:
         synchronised = count - count % every if every else 0
         for row in journal.rows():
             if row.round >= count - self._config.late_rounds:
-                owed = {
-                    int(name.removeprefix(_LATE_PAYLOAD)): np.nan if value is None else float(value)
-                    for name, value in row.diagnostics.items()
-                    if name.startswith(_LATE_PAYLOAD)
-                }
+                owed = self._owed(row.diagnostics)
                 if owed:
                     self._late[row.round] = owed
             if row.round >= synchronised:
-                self._drift(row.round, row.estimate, self._deaf(row.round), self._wrong_seeds(row.round))
+                deaf, wrong = self._deaf(row.round), self._wrong_seeds(row.round)
+                self._drift(row.round, row.estimates, deaf, wrong, row.learning_rate)
 
-    def _drift(self, round_index: int, estimate: float | None, deaf: Bools, wrong_seeds: Mapping[int, int]) -> None:
-        factors = scales(self._zo.mu, self._zo.learning_rate, estimate)
-        # What the round moves the reference by, as its three float32 factors add up: -moved z.
-        moved = np.float32(float(factors.forward) - float(factors.update))
-        if moved != 0.0:
+    def _owed(self, diagnostics: Mapping[str, float | None]) -> dict[int, Floats]:
+        """Device -> the scalars that a row of the journal keeps for it."""
+        found: dict[int, Floats] = {}
+        for name, value in diagnostics.items():
+            if name.startswith(_LATE_PAYLOAD):
+                device, _, direction = name.removeprefix(_LATE_PAYLOAD).partition("_")
+                scalars = found.setdefault(int(device), np.zeros(self._zo.directions))
+                scalars[int(direction or 0)] = np.nan if value is None else float(value)
+        return found
+
+    def _drift(
+        self,
+        round_index: int,
+        estimates: Sequence[float] | None,
+        deaf: Bools,
+        wrong_seeds: Mapping[int, int],
+        learning_rate: float | None,
+    ) -> None:
+        rate = self._zo.learning_rate if learning_rate is None else learning_rate
+        # What the round moves the reference by, as its float32 factors add up.
+        for moved in moves(self._zo.mu, update(self._zo.mu, rate, estimates, self._zo.directions)):
+            missed = Term(round_index, self._seed, np.float32(-moved.scale), moved.direction)
             for device in np.flatnonzero(deaf).tolist():
-                self._terms.setdefault(device, []).append(Term(round_index, self._seed, moved))
+                self._terms.setdefault(device, []).append(missed)
             if self._config.wrong_seed_applies:
                 for device, seed in wrong_seeds.items():
                     if not deaf[device]:
-                        own = [Term(round_index, self._seed, moved), Term(round_index, seed, np.float32(-moved))]
-                        self._terms.setdefault(device, []).extend(own)
+                        own = Term(round_index, seed, moved.scale, moved.direction)
+                        self._terms.setdefault(device, []).extend([missed, own])
         if self._config.resync_every and (round_index + 1) % self._config.resync_every == 0:
             self._terms.clear()
 

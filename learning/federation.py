@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +14,17 @@ import torch
 from learning.batches import batch, poisson, shards
 from learning.config import FederationConfig, ZerothOrderConfig
 from learning.data import TaskData
+from learning.directions import directions_of
 from learning.drift import Displacement
 from learning.errors import RoundError
 from learning.faults import Faults, Plan
 from learning.journal import Journal
-from learning.objective import Objective
+from learning.objective import Objective, metrics_of
 from learning.parameters import trainable
-from learning.perturbation import Perturbation
+from learning.passes import update
 from learning.replay import replay
 from learning.uplink import Uplink
-from learning.zeroth_order import Projections, SampleLosses, ZerothOrderStep, scales
+from learning.zeroth_order import Projections, SampleLosses, ZerothOrderStep
 
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
@@ -39,11 +40,11 @@ Indices = npt.NDArray[np.int64]
 class RoundRecord:
     """A committed and applied round.
 
-    :ivar payloads: float64[K], the clipped scalars that the devices sent; zero for those that were silent
+    :ivar payloads: float64[K, n], the clipped scalars that the devices sent; zero for those that were silent
     :ivar present: bool[K], who sent; everybody, but for faults
-    :ivar payload_mean: mean of what was sent (NaN where nobody sent); what a perfect link delivers is the link's own
-        affair (votes, for signs)
-    :ivar estimate: what the link delivered, post-processed where a guard does so; None in a lost round
+    :ivar payload_mean: mean of what was sent along the first direction (NaN where nobody sent); what a perfect link delivers
+        is the link's own affair (votes, for signs)
+    :ivar estimates: [n], what the link delivered, post-processed where a guard does so; None in a lost round
     :ivar mean_loss: mean training loss of the round's batches
     :ivar clipped_fraction: share of values that were clipped
     :ivar diagnostics: the link's own report, and that of the faults where there are any
@@ -54,19 +55,40 @@ class RoundRecord:
     payloads: Floats
     present: Bools
     payload_mean: float
-    estimate: float | None
+    estimates: tuple[float, ...] | None
     lost: bool
     clipped_fraction: float
     diagnostics: Mapping[str, float]
 
+    @property
+    def estimate(self) -> float | None:
+        """The estimate of a round of one direction, the mean of several."""
+        return None if self.estimates is None else sum(self.estimates) / len(self.estimates)
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy and mean loss over the held-out examples."""
+    """Mean score and loss over the held-out examples.
 
-    accuracy: float
+    :ivar metric: what the score is: accuracy, or f1 where answers are generated, or a user's own
+    :ivar more: other scores by name, such as exact_match beside f1
+    """
+
+    score: float
     loss: float
     examples: int
+    metric: str = "accuracy"
+    more: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """The score, for readers of classification tasks only."""
+        return self.score
+
+
+def numbered(name: str, values: Sequence[float]) -> dict[str, float]:
+    """``name``, ``name_1``, ``name_2``, ...: a diagnostic that exists for every direction."""
+    return {name if j == 0 else f"{name}_{j}": value for j, value in enumerate(values)}
 
 
 class Federation:
@@ -111,8 +133,8 @@ class Federation:
         self._weights = weights
         self._step = self._step_along(config.seed)
         self._faults = Faults(config.faults, zo_config, config.seed, config.devices) if config.faults.any else None
-        self._displacement = Displacement(weights, zo_config.perturbation)
-        self._shards = shards([label for _, label in data.train], config)
+        self._displacement = Displacement(weights, zo_config.perturbation) if config.faults.drifts else None
+        self._shards = shards(data.strata, config, data.files)
         self._train = objective.prepare(data.train)
         self._validation = objective.prepare(data.validation)
         self._validation_count = len(data.validation)
@@ -124,7 +146,7 @@ class Federation:
             "parameter_count": self.parameter_count,
             "task_sha256": data.sha256(),
             **self.objective.identity,
-            **self._zo.model_dump(mode="json"),
+            **self._zo.description(),
             **self.config.description(),
             **({} if self._guard is None else self._guard.identity),
         }
@@ -157,41 +179,46 @@ class Federation:
             yield record
 
     def evaluate(self, progress: Callable[[int, int], None] | None = None) -> Evaluation:
-        """Accuracy and loss on the held-out examples under the present weights; ``progress`` gets (done, in all)."""
+        """Score and loss on the held-out examples under the present weights; ``progress`` gets (done, in all)."""
         self._require_whole()
-        losses, hits = 0.0, 0
+        names = metrics_of(self.objective)
+        losses, scores = 0.0, np.zeros(len(names))
         for indices in self._chunks(np.arange(self._validation_count)):
             with torch.inference_mode():
-                loss, correct = self.objective.assess(self._validation, indices)
+                loss, found = self.objective.assess(self._validation, indices)
             losses += float(loss.double().sum())
-            hits += int(correct.sum())
+            scores += np.asarray(found, dtype=np.float64).reshape(len(indices), -1).sum(axis=0)
             if progress is not None:
                 progress(int(indices[-1]) + 1, self._validation_count)
-        return Evaluation(hits / self._validation_count, losses / self._validation_count, self._validation_count)
+        means = dict(zip(names, (scores / self._validation_count).tolist(), strict=True))
+        score = means.pop(names[0])
+        return Evaluation(score, losses / self._validation_count, self._validation_count, names[0], means)
 
     def _present(self, plan: Plan | None) -> Bools:
         return np.ones(self.config.devices, dtype=np.bool_) if plan is None else plan.present
 
     def _round(self, index: int, plan: Plan | None) -> RoundRecord:
+        rate = self._zo.rate(index, self.config.rounds)
         measured, distance = self._measure(index, plan)
         sent, present = measured.payloads if plan is None else plan.on_air(measured.payloads), self._present(plan)
-        estimate, diagnostics = self._send(index, sent, present)
+        estimates, diagnostics = self._send(index, sent, present, rate)
         if plan is not None:
-            diagnostics.update(plan.report(measured.payloads, estimate, distance))
-        payload_mean = float(sent[present].mean()) if present.any() else math.nan
-        own = {"loss": measured.mean_loss, "payload_mean": payload_mean, "clipped_fraction": measured.clipped_fraction}
-        self.journal.append(index, self.config.seed, estimate, {**own, **diagnostics})
-        self._step.tell(index, estimate)
+            diagnostics.update(plan.report(measured.payloads, estimates, distance))
+        means = sent[present].mean(axis=0).tolist() if present.any() else [math.nan] * self._zo.directions
+        own = {"loss": measured.mean_loss, "clipped_fraction": measured.clipped_fraction, **numbered("payload_mean", means)}
+        written_rate = None if self._zo.constant_rate else rate
+        self.journal.append(index, self.config.seed, estimates, {**own, **diagnostics}, written_rate)
+        self._step.tell(index, estimates, rate)
         if self._faults is not None and plan is not None:
-            self._faults.commit(plan, measured.payloads, estimate)
+            self._faults.commit(plan, measured.payloads, estimates, rate)
         return RoundRecord(
             round=index,
             mean_loss=measured.mean_loss,
             payloads=sent,
             present=present,
-            payload_mean=payload_mean,
-            estimate=estimate,
-            lost=estimate is None,
+            payload_mean=means[0],
+            estimates=estimates,
+            lost=estimates is None,
             clipped_fraction=measured.clipped_fraction,
             diagnostics=diagnostics,
         )
@@ -230,7 +257,9 @@ class Federation:
                 sides.append(self._losses(rows))
                 return sides[-1:]
 
-            distance = max(distance, self._displacement.add(plan.terms.get(device, ())))
+            terms = plan.terms.get(device, ())
+            if terms and self._displacement is not None:
+                distance = max(distance, self._displacement.add(terms))
             seed = plan.wrong_seeds.get(device)
             (self._step if seed is None else self._step_along(seed)).ask(index, losses)
             for vector, values in zip(self._weights, reference, strict=True):
@@ -239,41 +268,46 @@ class Federation:
 
     def _step_along(self, seed: int) -> ZerothOrderStep:
         divisor = self.config.batch_size if self.config.sampling == "poisson" else None
-        perturbation = Perturbation(self._weights, seed, self._zo.perturbation)
-        return ZerothOrderStep(perturbation, self._zo, divisor=divisor, bounded=self._guard is not None)
+        directions = directions_of(self._weights, seed, self._zo.perturbation)
+        return ZerothOrderStep(directions, self._zo, divisor=divisor, bounded=self._guard is not None)
 
-    def _send(self, index: int, sent: Floats, present: Bools) -> tuple[float | None, dict[str, float]]:
+    def _send(self, index: int, sent: Floats, present: Bools, rate: float) -> tuple[tuple[float, ...] | None, dict[str, float]]:
         if not np.isfinite(sent).all():  # a device with no number to send spoils the sum: nobody moves
             return None, {"nonfinite_payloads": float((~np.isfinite(sent)).sum())}
         if not present.any():
             return self._settled(index, None, None)
         # An uplink is asked about presence only where somebody is missing, so that one that cannot tell will do without faults.
         who = () if present.all() else (present,)
-        answer = self._uplink.aggregate(index, sent[:, None], *who)
+        answer = self._uplink.aggregate(index, sent, *who)
         diagnostics = {str(name): float(value) for name, value in answer.diagnostics.items()}
         if answer.lost:
             return self._settled(index, None, diagnostics)
-        if np.shape(answer.estimate) != (1,):
-            raise RoundError(f"the uplink answered {np.shape(answer.estimate)} estimates in round {index} instead of (1,)")
-        received = float(answer.estimate[0])
-        estimate, diagnostics = self._settled(index, received if math.isfinite(received) else None, diagnostics)
-        if estimate is None or not math.isfinite(scales(self._zo.mu, self._zo.learning_rate, estimate).update):
+        wanted = (self._zo.directions,)
+        if np.shape(answer.estimate) != wanted:
+            raise RoundError(f"the uplink answered {np.shape(answer.estimate)} estimates in round {index} instead of {wanted}")
+        received = tuple(float(value) for value in answer.estimate)
+        whole = all(math.isfinite(value) for value in received)
+        estimates, diagnostics = self._settled(index, received if whole else None, diagnostics)
+        if estimates is None or not update(self._zo.mu, rate, estimates, self._zo.directions).finite:
             return None, diagnostics
-        return estimate, diagnostics
+        return estimates, diagnostics
 
     def _settled(
-        self, index: int, estimate: float | None, diagnostics: dict[str, float] | None
-    ) -> tuple[float | None, dict[str, float]]:
-        """The estimate to apply, and the link's diagnostics with the guard's."""
+        self, index: int, estimates: tuple[float, ...] | None, diagnostics: dict[str, float] | None
+    ) -> tuple[tuple[float, ...] | None, dict[str, float]]:
+        """The estimates to apply, and the link's diagnostics with the guard's."""
         if self._guard is None:
-            return estimate, diagnostics or {}
-        applied, notes = self._guard.settle(index, estimate, diagnostics)
+            return estimates, diagnostics or {}
+        applied, notes = self._guard.settle(index, estimates, diagnostics)
         return applied, {**(diagnostics or {}), **notes}
 
     def _losses_of(self, batches: Sequence[Indices]) -> SampleLosses:
         """The losses of several devices' batches under the weights as they stand, evaluated together."""
         if not batches:
             return []
+        if self.config.rows_per_forward <= self.config.batch_size:
+            # The last bits of a loss depend on the rows that share its forward pass: apart, as on a device of its own.
+            return [self._losses(rows) for rows in batches]
         losses = self._losses(np.concatenate(batches))
         return np.split(losses, np.cumsum([len(rows) for rows in batches])[:-1])
 

@@ -1,7 +1,8 @@
 """The journal of a run: one row per round, on disk before the weights move.
 
 With the base weights it is the model: replaying the rows rebuilds the fine-tuned weights bit for bit. It is a SQLite file
-in WAL mode with two tables: ``rounds`` (round, seed, estimate, lost, diagnostics as JSON) and ``meta`` (key, value as JSON).
+in WAL mode with two tables: ``rounds`` (round, seed, estimate, lost, diagnostics as JSON, estimates as a JSON list where a
+round has several directions, learning_rate where it is not that of ``meta``) and ``meta`` (key, value as JSON).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,24 +21,35 @@ from learning.errors import JournalError
 __all__ = ["Journal", "JournalRow"]
 
 APPLICATION_ID = 0x70415A30  # "pAZ0" in the SQLite header: tells our files from other databases
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had neither `estimates` nor `learning_rate`
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE rounds (round INTEGER PRIMARY KEY, seed INTEGER NOT NULL, estimate REAL, lost INTEGER NOT NULL,
-                     diagnostics TEXT NOT NULL);
+                     diagnostics TEXT NOT NULL, estimates TEXT, learning_rate REAL);
 """
 
 
 @dataclass(frozen=True)
 class JournalRow:
-    """One round: ``estimate`` is None where the round was lost; a diagnostic that was not finite is None."""
+    """One round.
+
+    :ivar estimates: one per direction; None where the round was lost
+    :ivar diagnostics: one that was not finite is None
+    :ivar learning_rate: of this round; None where it is that of ``meta``
+    """
 
     round: int
     seed: int
-    estimate: float | None
+    estimates: tuple[float, ...] | None
     lost: bool
     diagnostics: Mapping[str, float | None]
+    learning_rate: float | None = None
+
+    @property
+    def estimate(self) -> float | None:
+        """The estimate of a round of one direction, the mean of several: for reading, not for replay."""
+        return None if self.estimates is None else sum(self.estimates) / len(self.estimates)
 
 
 class Journal:
@@ -82,10 +94,14 @@ class Journal:
         elif identity != APPLICATION_ID or not {"meta", "rounds"} <= tables:
             raise JournalError(f"{self.path} is not a journal of this program; choose another file or folder")
         version = self.meta.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in (1, FORMAT_VERSION):
             raise JournalError(
-                f"{self.path} has journal format {version}, this version reads {FORMAT_VERSION}; use the version that wrote it"
+                f"{self.path} has journal format {version}, this version reads 1 to {FORMAT_VERSION}; use the version that "
+                "wrote it"
             )
+        self._old = version == 1
+        if self._old and not read_only:
+            self._upgrade()
         if not read_only:
             self._db.execute("PRAGMA journal_mode = WAL")
             # NORMAL writes every commit to the operating system, so that no kill of the process loses a round; a
@@ -99,6 +115,14 @@ class Journal:
             f"BEGIN IMMEDIATE;{_SCHEMA}INSERT INTO meta VALUES ('format_version', '{FORMAT_VERSION}');"
             f"PRAGMA application_id = {APPLICATION_ID};COMMIT;"
         )
+
+    def _upgrade(self) -> None:
+        # Adds two empty columns and no more; a journal that is only read stays as it is.
+        self._db.executescript(
+            "BEGIN IMMEDIATE;ALTER TABLE rounds ADD COLUMN estimates TEXT;ALTER TABLE rounds ADD COLUMN learning_rate REAL;"
+            f"UPDATE meta SET value = '{FORMAT_VERSION}' WHERE key = 'format_version';COMMIT;"
+        )
+        self._old = False
 
     def _contiguous_length(self) -> int:
         count, first, last = self._db.execute("SELECT count(*), min(round), max(round) FROM rounds").fetchone()
@@ -135,15 +159,28 @@ class Journal:
                     "restore that setting or start in another folder"
                 )
 
-    def append(self, round_index: int, seed: int, estimate: float | None, diagnostics: Mapping[str, float | None]) -> None:
-        """Commit one round; ``estimate`` None records it as lost. Rounds are appended in order, each once."""
+    def append(
+        self,
+        round_index: int,
+        seed: int,
+        estimates: Sequence[float] | None,
+        diagnostics: Mapping[str, float | None],
+        learning_rate: float | None = None,
+    ) -> None:
+        """Commit one round; ``estimates`` None records it as lost. Rounds are appended in order, each once.
+
+        :param learning_rate: of the round, where it is not the constant one of ``meta``
+        """
         if round_index != self._next:
             raise JournalError(f"{self.path} continues with round {self._next}, not {round_index}; resume from it first")
         clean = {name: _number(value) for name, value in diagnostics.items()}
         text = json.dumps(clean, allow_nan=False)
-        row = (round_index, seed, estimate, int(estimate is None), text)
+        values = None if estimates is None else [float(value) for value in estimates]
+        several = None if values is None or len(values) == 1 else json.dumps(values, allow_nan=False)
+        one = None if values is None else sum(values) / len(values)
+        row = (round_index, seed, one, int(values is None), text, several, learning_rate)
         try:
-            self._db.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
             raise JournalError(
                 f"{self.path} already holds round {round_index}: another process is writing to it; stop one of them"
@@ -152,13 +189,16 @@ class Journal:
             raise JournalError(f"round {round_index} could not be written to {self.path} ({error})") from error
         self._next += 1
 
-    def rows(self, upto: int | None = None) -> Iterator[JournalRow]:
-        """The rounds before ``upto`` (all by default), in order."""
+    def rows(self, upto: int | None = None, *, start: int = 0) -> Iterator[JournalRow]:
+        """The rounds from ``start`` on and before ``upto`` (all by default), in order."""
         limit = self._next if upto is None else upto
-        query = "SELECT round, seed, estimate, lost, diagnostics FROM rounds WHERE round < ? ORDER BY round"
+        later = "NULL, NULL" if self._old else "estimates, learning_rate"
+        columns = f"round, seed, estimate, lost, diagnostics, {later}"
+        query = f"SELECT {columns} FROM rounds WHERE round >= ? AND round < ? ORDER BY round"
         try:
-            for index, seed, estimate, lost, text in self._db.execute(query, (limit,)):
-                yield _checked(index, seed, estimate, lost, json.loads(text))
+            for index, seed, estimate, lost, text, several, rate in self._db.execute(query, (start, limit)):
+                values = [estimate] if several is None else json.loads(several)
+                yield _checked(index, seed, values, lost, json.loads(text), rate)
         except (sqlite3.Error, ValueError) as error:
             raise JournalError(f"{self.path} is damaged ({error}); restore it from a copy") from error
 
@@ -176,19 +216,25 @@ class Journal:
         self.close()
 
 
-def _checked(index: Any, seed: Any, estimate: Any, lost: Any, diagnostics: Any) -> JournalRow:
+def _checked(index: Any, seed: Any, estimates: Any, lost: Any, diagnostics: Any, rate: Any) -> JournalRow:
     """A row as this program writes it; SQLite itself would keep any value in any column."""
     whole = (
         isinstance(seed, int)
         and 0 <= seed < 2**63
         and lost in (0, 1)
-        and (estimate is None if lost else isinstance(estimate, float) and math.isfinite(estimate))
+        and isinstance(estimates, list)
+        and (estimates == [None] if lost else _finite(estimates))
         and isinstance(diagnostics, dict)
         and all(value is None or isinstance(value, (int, float)) for value in diagnostics.values())
+        and (rate is None or _finite([rate]))
     )
     if not whole:
         raise ValueError(f"round {index} holds values that no run writes")
-    return JournalRow(index, seed, estimate, bool(lost), diagnostics)
+    return JournalRow(index, seed, None if lost else tuple(estimates), bool(lost), diagnostics, rate)
+
+
+def _finite(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, float) and math.isfinite(value) for value in values)
 
 
 def _number(value: float | None) -> float | None:

@@ -12,7 +12,18 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BATCHES", "INITIAL_WEIGHTS", "MAX_SEED", "PERTURBATION", "SELECTION", "SPLIT", "Words", "philox"]
+__all__ = [
+    "ADAPTERS",
+    "BATCHES",
+    "INITIAL_WEIGHTS",
+    "MAX_SEED",
+    "MEZO_SEEDS",
+    "PERTURBATION",
+    "SELECTION",
+    "SPLIT",
+    "Words",
+    "philox",
+]
 
 
 def _tag(name: bytes) -> int:
@@ -25,6 +36,8 @@ BATCHES = _tag(b"batches")
 SPLIT = _tag(b"split")
 SELECTION = _tag(b"select")
 INITIAL_WEIGHTS = _tag(b"initial")
+MEZO_SEEDS = _tag(b"mezoseed")
+ADAPTERS = _tag(b"adapters")
 
 #: Largest seed: 63 bits, so that SQLite's signed INTEGER holds it.
 MAX_SEED = 2**63 - 1

@@ -12,7 +12,7 @@ import torch
 
 from learning.data import Example
 
-__all__ = ["Classifier", "Indices", "Objective", "Progress"]
+__all__ = ["Classifier", "Indices", "Objective", "Progress", "metrics_of"]
 
 Indices = npt.NDArray[np.int64]
 #: Called with (what is being done, steps done, steps in all) during long preparations.
@@ -20,7 +20,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class Objective(Protocol):
-    """A model and its loss on a task."""
+    """A model and its loss on a task.
+
+    One that writes answers also has ``metrics``: the names of its scores, the headline first. Without it the score is accuracy.
+    """
 
     @property
     def model(self) -> torch.nn.Module:
@@ -36,7 +39,7 @@ class Objective(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the results should know, such as that weights are random."""
+        """What a reader of the results should know, such as that weights are random; ``prepare`` may add to it."""
 
     def prepare(self, examples: Sequence[Example]) -> Any:
         """Tokenise or embed examples once; the result is what the other methods call ``dataset``."""
@@ -44,15 +47,23 @@ class Objective(Protocol):
     def losses(self, dataset: Any, indices: Indices) -> torch.Tensor:
         """float32[B]: loss of each chosen example."""
 
-    def predict(self, dataset: Any, indices: Indices) -> Indices:
-        """int64[B]: predicted label index of each chosen example."""
+    def assess(self, dataset: Any, indices: Indices) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+        """(losses float32[B], scores in [0, 1]): bool[B] of right answers, or float64[B, metrics] in the order of metrics."""
 
-    def assess(self, dataset: Any, indices: Indices) -> tuple[torch.Tensor, npt.NDArray[np.bool_]]:
-        """(losses float32[B], correct bool[B]) from one forward pass."""
+
+def metrics_of(objective: Objective) -> tuple[str, ...]:
+    """The names of an objective's scores, the headline first."""
+    return tuple(getattr(objective, "metrics", ("accuracy",)))
 
 
 class Classifier(ABC):
-    """An objective over label scores: cross-entropy and arg max; a kind supplies ``logits`` and ``targets``."""
+    """An objective over label scores: cross-entropy and arg max; a kind supplies ``logits`` and ``targets``.
+
+    :ivar minimises: ``likelihood``, or ``metric``: the loss is 1 for a wrong label and 0 for the right one
+    """
+
+    metrics: tuple[str, ...] = ("accuracy",)
+    minimises: str = "likelihood"
 
     @abstractmethod
     def logits(self, dataset: Any, indices: Indices) -> torch.Tensor:
@@ -64,16 +75,18 @@ class Classifier(ABC):
 
     def losses(self, dataset: Any, indices: Indices) -> torch.Tensor:
         """Cross-entropy over the label scores, per example."""
-        return torch.nn.functional.cross_entropy(
-            self.logits(dataset, indices), self.targets(dataset, indices), reduction="none"
-        )
+        return self._losses(self.logits(dataset, indices), self.targets(dataset, indices))
 
     def predict(self, dataset: Any, indices: Indices) -> Indices:
-        """The label with the largest score."""
+        """int64[B]: the label with the largest score."""
         return np.asarray(self.logits(dataset, indices).argmax(dim=1).cpu().numpy(), dtype=np.int64)
 
-    def assess(self, dataset: Any, indices: Indices) -> tuple[torch.Tensor, npt.NDArray[np.bool_]]:
+    def assess(self, dataset: Any, indices: Indices) -> tuple[torch.Tensor, npt.NDArray[Any]]:
         """Losses and hits from one forward pass."""
         scores, targets = self.logits(dataset, indices), self.targets(dataset, indices)
-        losses = torch.nn.functional.cross_entropy(scores, targets, reduction="none")
-        return losses, (scores.argmax(dim=1) == targets).cpu().numpy()
+        return self._losses(scores, targets), (scores.argmax(dim=1) == targets).cpu().numpy()
+
+    def _losses(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if self.minimises == "metric":
+            return (scores.argmax(dim=1) != targets).float()
+        return torch.nn.functional.cross_entropy(scores, targets, reduction="none")

@@ -15,10 +15,14 @@ __all__ = ["WeightVector", "count", "trainable", "weights_sha256"]
 
 @dataclass(frozen=True)
 class WeightVector:
-    """One trainable tensor as a flat view: writing to ``flat`` writes to the model."""
+    """One trainable tensor as a flat view: writing to ``flat`` writes to the model.
+
+    :ivar decays: whether weight decay shrinks it: matrices, but neither offsets nor gains
+    """
 
     name: str
     flat: torch.Tensor
+    decays: bool = True
 
     def __len__(self) -> int:
         return self.flat.numel()
@@ -37,7 +41,7 @@ def trainable(model: torch.nn.Module) -> tuple[WeightVector, ...]:
         _check(name, parameter)
         if not parameter.is_contiguous():
             raise ModelError(f"the weights {name} are not contiguous in memory; store them with .contiguous()")
-        vectors.append(WeightVector(name, parameter.detach().view(-1)))
+        vectors.append(WeightVector(name, parameter.detach().view(-1), decays=parameter.dim() > 1))
     if not vectors:
         raise ModelError("the model has no trainable weights; set requires_grad on those to fine-tune")
     return tuple(vectors)

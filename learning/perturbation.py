@@ -6,9 +6,10 @@ chunks of it are made from Philox bits, added, and forgotten. docs/perturbation.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,16 @@ import torch
 from learning.keys import PERTURBATION, philox
 from learning.laws import BLOCK_BYTES, Bytes, Float32, Law, law
 from learning.parameters import WeightVector
+from learning.passes import Pass
 
-__all__ = ["Perturbation", "Piece", "RawStream", "Window", "raw_bytes", "windows"]
+__all__ = ["Directions", "Perturbation", "Piece", "RawStream", "Window", "raw_bytes", "windows"]
+
+
+class Directions(Protocol):
+    """Whatever can add the directions of a round to the weights that it was made for."""
+
+    def apply(self, round_index: int, passes: Sequence[Pass], decay: np.float32 | None = None) -> None:
+        """Every pass in turn, w <- fl32(w + fl32(scale * z)); then, with ``decay``, w <- fl32(decay * w) for matrices."""
 
 
 class RawStream:
@@ -56,6 +65,7 @@ class Piece:
 
     flat: torch.Tensor
     start: int
+    decays: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ def windows(weights: Sequence[WeightVector], weights_per_block: int, chunk_weigh
                 result.append(Window(first_block, used, tuple(pieces)))
                 first_block, used, pieces = first_block + used, 0, []
             take = min(len(vector) - done, (limit - used) * weights_per_block)
-            pieces.append(Piece(vector.flat[done : done + take], used * weights_per_block))
+            pieces.append(Piece(vector.flat[done : done + take], used * weights_per_block, vector.decays))
             used += -(-take // weights_per_block)
             done += take
     if pieces:
@@ -93,12 +103,12 @@ def windows(weights: Sequence[WeightVector], weights_per_block: int, chunk_weigh
 
 
 class Perturbation:
-    """z under one seed for the given weights: ``add(round, scale)`` does w <- w + scale * z, in place.
+    """z under one seed for the given weights, added to them in place.
 
     :param weights: the trainable tensors, in the order that numbers them
     :param seed: the seed that all devices share, 0 .. 2^63 - 1
     :param law_name: ``rademacher`` or ``gaussian``
-    :param keep_bytes: the round's random bytes are kept for its three passes where they fit in this many [bytes]
+    :param keep_bytes: random bytes are kept for the passes of a round where those of a direction fit in this many [bytes]
     :param chunk_weights: weights handled at a time; speed only, never the result
     """
 
@@ -118,40 +128,52 @@ class Perturbation:
         self._stream = RawStream(purpose)
         self._windows = windows(weights, self.law.weights_per_block, chunk_weights)
         self._blocks = sum(window.blocks for window in self._windows)
-        self._keeps = self._blocks * BLOCK_BYTES <= keep_bytes
-        self._kept: tuple[tuple[int, int], Bytes] | None = None
+        self._keeps = keep_bytes // max(1, self._blocks * BLOCK_BYTES)  # directions
+        self._kept: OrderedDict[tuple[int, int], Bytes] = OrderedDict()
         largest = max((window.blocks for window in self._windows), default=0)
         self._buffer: Float32 = np.empty(largest * self.law.weights_per_block, dtype=np.float32)
 
     def add(self, round_index: int, scale: np.float32, *, direction: int = 0) -> None:
-        """w <- fl(w + fl(scale * z)), every product and sum rounded once to float32 (no fused multiply-add)."""
-        table = self.law.table(scale)
-        tables: dict[torch.device, torch.Tensor] = {}
+        """w <- fl(w + fl(scale * z)): a single pass."""
+        self.apply(round_index, (Pass(direction, scale),))
+
+    def apply(self, round_index: int, passes: Sequence[Pass], decay: np.float32 | None = None) -> None:
+        """Every pass in turn, each product and sum rounded once to float32 (no fused multiply-add); then the decay.
+
+        The passes go over a chunk of the weights while it is in the cache, which changes no bit.
+        """
+        tables = [self.law.table(item.scale) for item in passes]
+        on_device: dict[tuple[int, torch.device], torch.Tensor] = {}
         for window in self._windows:
-            raw = self._raw(window, round_index, direction)
-            expanded = False
-            for piece in window.pieces:
-                if piece.flat.is_cpu:
-                    if not expanded:
-                        self.law.expand(table, raw, self._buffer[: window.blocks * self.law.weights_per_block])
-                        expanded = True
-                    target = piece.flat.numpy()
-                    np.add(target, self._buffer[piece.start : piece.start + len(target)], out=target)
-                else:
-                    device = piece.flat.device
-                    if device not in tables:
-                        tables[device] = torch.from_numpy(table).to(device)
-                    self._add_on_device(piece, tables[device], raw)
+            for number, item in enumerate(passes):
+                raw = self._raw(window, round_index, item.direction)
+                expanded = False
+                for piece in window.pieces:
+                    if piece.flat.is_cpu:
+                        if not expanded:
+                            self.law.expand(tables[number], raw, self._buffer[: window.blocks * self.law.weights_per_block])
+                            expanded = True
+                        target = piece.flat.numpy()
+                        np.add(target, self._buffer[piece.start : piece.start + len(target)], out=target)
+                    else:
+                        key = (number, piece.flat.device)
+                        if key not in on_device:
+                            on_device[key] = torch.from_numpy(tables[number]).to(piece.flat.device)
+                        self._add_on_device(piece, on_device[key], raw)
+            if decay is not None:
+                shrink(window.pieces, decay)
 
     def _raw(self, window: Window, round_index: int, direction: int) -> Bytes:
         read = self._stream.read
         if not self._keeps:
             return read(self.seed, round_index, window.first_block, window.blocks, direction=direction)
         key = (round_index, direction)
-        if self._kept is None or self._kept[0] != key:
-            self._kept = (key, read(self.seed, round_index, 0, self._blocks, direction=direction))
+        if key not in self._kept:
+            while len(self._kept) >= self._keeps:
+                self._kept.popitem(last=False)
+            self._kept[key] = read(self.seed, round_index, 0, self._blocks, direction=direction)
         start = window.first_block * BLOCK_BYTES
-        return self._kept[1][start : start + window.blocks * BLOCK_BYTES]
+        return self._kept[key][start : start + window.blocks * BLOCK_BYTES]
 
     def _add_on_device(self, piece: Piece, table: torch.Tensor, raw: Bytes) -> None:
         # The same lookup on an accelerator: only the random bytes travel there. The lookup index is a byte for
@@ -162,3 +184,10 @@ class Perturbation:
         last = -(-(piece.start + piece.flat.numel()) // per_index)
         lookup = torch.from_numpy(index[first:last].astype(np.int32)).to(table.device)
         piece.flat.add_(torch.index_select(table, 0, lookup).view(-1)[: piece.flat.numel()])
+
+
+def shrink(pieces: Sequence[Piece], decay: np.float32) -> None:
+    """w <- fl(decay * w) for those pieces that decay."""
+    for piece in pieces:
+        if piece.decays:
+            piece.flat.mul_(float(decay))  # float32 weights take the factor as float32

@@ -38,9 +38,10 @@ class CoherentMode:
         self._scheme = scheme
         self._csi = make("csi", config.csi.estimator, config)
         self._power = make("power", config.power.control, config)
-        self._artificial = np.float32(config.power.artificial_noise)
+        levels = np.atleast_1d(np.asarray(config.power.artificial_noise, np.float64))
+        self._artificial = levels.astype(np.float32) if config.power.adds_noise else None
         # Artificial noise has its share of the power: the mean square of a full-scale symbol with it keeps to the peak.
-        self._margin = np.float32(_POWER_MARGIN / np.sqrt(1.0 + config.power.artificial_noise**2))
+        self._margin = np.asarray(_POWER_MARGIN / np.sqrt(1.0 + np.square(levels)), np.float32)
         caps = config.power.caps
         self._caps = None if caps is None else _rounded_down(np.asarray(caps))
 
@@ -66,10 +67,11 @@ class CoherentMode:
         else:
             active, amplitude = self._power.align(gains, present)
             level = amplitude[:, None]
-        amplitude = amplitude * self._margin
-        level = level * self._margin
+        margin = self._of_rounds("artificial_noise", self._margin, first, batch)
+        amplitude = amplitude * margin
+        level = level * margin[:, None]
         if self._caps is not None:
-            caps = self._of_rounds(first, batch)
+            caps = self._of_rounds("caps", self._caps, first, batch)
             amplitude, level = np.minimum(amplitude, caps), np.minimum(level, caps[:, None])
 
         # conj(f) / |f|^2 = 1 / f, with the real factor formed first.
@@ -86,9 +88,10 @@ class CoherentMode:
         turned = np.conj(effective)
         precoder = turned * weight
         symbols = self._scheme.encode(payloads)
-        if self._artificial > 0:
+        if self._artificial is not None:
             drawn = self._cached.complex_normal("artnoise", devices, first, batch, symbols.shape[2])
-            symbols = symbols + self._artificial * np.float32(np.sqrt(2.0)) * drawn.real.transpose(0, 2, 1)
+            scale = self._of_rounds("artificial_noise", self._artificial, first, batch) * np.float32(np.sqrt(2.0))
+            symbols = symbols + scale[:, None, None] * drawn.real.transpose(0, 2, 1)
         coefficients = precoder[:, :, None] * symbols
         # A lost round has amplitude or count zero: its estimate is thrown away, but must not warn on the way.
         if lost.any():
@@ -100,15 +103,15 @@ class CoherentMode:
         state = (heard_safe, symbols, precoder, received if active is None else received * active)
         return Prepared(coefficients[..., None], turned * unit, heard, lost, amplitude.astype(np.float64), vector, state)
 
-    def _of_rounds(self, first: int, rounds: int) -> NDArray[np.float32]:
-        """Caps of rounds first .. first+B-1. [B]."""
-        assert self._caps is not None
-        if first + rounds > len(self._caps):
+    def _of_rounds(self, name: str, values: NDArray[np.float32], first: int, rounds: int) -> NDArray[np.float32]:
+        """Values of rounds first .. first+B-1, or one for all. [B], or [1]."""
+        if len(values) == 1 and name != "caps":
+            return values
+        if first + rounds > len(values):
             raise PhyError(
-                f"power.caps has {len(self._caps)} rounds and round {first + rounds - 1} was asked for; "
-                "make the schedule longer"
+                f"power.{name} has {len(values)} rounds and round {first + rounds - 1} was asked for; make the schedule longer"
             )
-        return self._caps[first : first + rounds]
+        return values[first : first + rounds]
 
     def decide(self, prepared: Prepared, statistics: Complexes) -> Floats:
         """Statistics [B, n, 1, M] to estimates [B, n]."""

@@ -47,9 +47,16 @@ class PowerConfig(_Frozen):
         None,
         description="largest aligned amplitude of each round, as a privacy schedule sets it; 0: a silent round; none: no limit",
     )
-    artificial_noise: NonNegative = Field(
-        0.0, description="standard deviation of the noise that each device adds to its symbol, in units of full scale"
+    artificial_noise: NonNegative | tuple[NonNegative, ...] = Field(
+        0.0,
+        description="standard deviation of the noise that each device adds to its symbol, in units of full scale; one number, "
+        "or one of each round, as a privacy schedule sets it",
     )
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether devices add noise in any round."""
+        return bool(np.any(np.asarray(self.artificial_noise) > 0))
 
 
 class OffsetsConfig(_Frozen):

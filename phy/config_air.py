@@ -43,8 +43,11 @@ class ChannelConfig(_Frozen):
     """The propagation channel between each device and the server."""
 
     model: str = Field(
-        "rayleigh", description="rayleigh | tdl | awgn, or module:Class (a part, or a Sionna ChannelModel without arguments)"
+        "rayleigh",
+        description="rayleigh | tdl | awgn, measured (plays `file`), or module:Class (a part, or a Sionna ChannelModel without "
+        "arguments)",
     )
+    file: str | None = Field(None, description="measured: the sounding (HDF5) to play; given alone, it implies the model")
     tdl: Literal["A", "B", "C", "D", "E"] = Field("A", description="tdl: profile of 3GPP TR 38.901, section 7.7.2")
     delay_spread_s: NonNegative = Field(100e-9, description="tdl: RMS delay spread")
     doppler_hz: NonNegative = Field(

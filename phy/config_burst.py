@@ -1,6 +1,6 @@
 """Configuration of the burst: how scalars become samples, and how the receiver finds them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,7 +12,15 @@ class BurstConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    air: str = Field("emulated", description="emulated | time_channel, or module:Class: what carries the bursts")
+    air: str = Field(
+        "emulated",
+        description="emulated, time_channel (Sionna's own discrete-time channel), stream (a flowgraph: see [stream]), overlay "
+        "(emulated, a recording on top), or module:Class",
+    )
+    overlay: dict[str, Any] = Field(
+        default_factory=dict,
+        description="overlay: file, level_db and more, see docs/captures.md; given alone, it implies the air",
+    )
     sample_rate_hz: Positive = Field(1e6, description="sample rate f_s")
     samples_per_symbol: int = Field(4, ge=1, le=64, description="samples per symbol (sps)")
     pulse: Literal["rrc", "rect"] = Field("rrc", description="root raised cosine, or rectangular")

@@ -7,7 +7,7 @@ estimates, the carrier is everything between, in closed form (``symbol``) or as 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,15 @@ from phy.modes import Prepared
 from phy.orthogonal import OrthogonalMode
 from phy.symbol_carrier import SymbolCarrier
 
+if TYPE_CHECKING:
+    from phy.burst.layout import BurstLayout
+    from phy.waveform_airs import MakeAir
+
 # Elements (devices x rounds x antennas) worked on at once: small enough to stay in a core's cache.
 _CHUNK_ELEMENTS = 65536
+
+# Up to so many scalars have a diagnostic each; more are entries of a gradient, which nobody reads one by one.
+_FEW_SCALARS = 64
 
 # Rounds from here on serve as independent looks and innovations.
 _LAST_ROUND = 1 << 48
@@ -41,7 +48,8 @@ class LinkResult:
     ``estimates`` [B, n], NaN where lost; ``lost`` [B]: nobody transmitted, or the receiver found nothing to decide on;
     ``diagnostics``: name -> [B], where
 
-    - ``true_mean``: what a perfect link would have returned (first scalar),
+    - ``true_mean``: what a perfect link would have returned for the first scalar; ``true_mean_1``, ``true_mean_2``, ... for
+      the others, where there are at most 64,
     - ``active`` and ``truncated``: devices that transmitted, and that were silent though present,
     - ``aligned_gain``: amplitude a,
     - ``loudest_gain`` (coherent schemes): the largest amplitude, over devices and with all antennas, at which a full-scale
@@ -60,18 +68,22 @@ class Link:
 
     :param config: the link
     :param seed: seed of every draw, 0 .. 2^64 - 1
+    :param make_air: waveform fidelity: makes the air between transmitter and receiver, in place of the one that
+        ``burst.air`` names; see :mod:`phy.waveform_airs`
     """
 
-    def __init__(self, config: LinkConfig, seed: int) -> None:
+    def __init__(self, config: LinkConfig, seed: int, make_air: "MakeAir | None" = None) -> None:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise BadPayload(f"the link's seed must be an integer in 0 .. 2^64 - 1, got {seed!r}")
         self.config = config
         self.seed = seed
+        if make_air is not None and config.fidelity != "waveform":
+            raise PhyError('an air carries waveforms, and this link has fidelity "symbol"; set link.fidelity to waveform')
         draws = KeyedDraws(seed)
         cached = CachedDraws(draws)
         self._scheme = make("schemes", config.scheme, config)
         self._detection: str = getattr(self._scheme, "detection", "coherent")
-        if self._detection != "coherent" and (config.power.caps is not None or config.power.artificial_noise > 0):
+        if self._detection != "coherent" and (config.power.caps is not None or config.power.adds_noise):
             raise PhyError(f"power.caps and power.artificial_noise are of coherent schemes, which {config.scheme!r} is not")
         receiver = named_receiver(config)
         self._cuts = bool(receiver.uses_intervals)
@@ -85,7 +97,14 @@ class Link:
             self._symbols = SymbolCarrier(config, draws, cached, 1, 1)
             return
         self._mode = _mode(config, draws, cached, self._scheme)
-        self._carrier = _carrier(config, draws, cached, self._mode, receiver if self._cuts else None)
+        self._carrier = _carrier(config, draws, cached, self._mode, receiver if self._cuts else None, make_air)
+
+    def layout(self, devices: int, scalars: int) -> "BurstLayout":
+        """Where what lies in the slot of this many devices and scalars; :class:`PhyError` for a link without waveforms."""
+        if self.config.fidelity != "waveform":
+            raise PhyError('a link of fidelity "symbol" has no slots; set link.fidelity to waveform')
+        layout: BurstLayout = self._carrier.layout(devices, scalars)
+        return layout
 
     @property
     def description(self) -> dict[str, int | float | str]:
@@ -232,7 +251,7 @@ class Link:
             estimates,
             lost,
             {
-                "true_mean": self._scheme.target(payloads[:, :, 0], present),
+                **self._targets(payloads, present),
                 "active": prepared.heard,
                 "truncated": expected - prepared.heard,
                 "aligned_gain": np.where(prepared.lost, 0.0, prepared.amplitude),
@@ -242,6 +261,11 @@ class Link:
                 **diagnostics,
             },
         )
+
+    def _targets(self, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> dict[str, NDArray[np.float64]]:
+        """What a perfect link would have returned, scalar by scalar, for the few directions of a zeroth-order round."""
+        scalars = payloads.shape[2] if payloads.shape[2] <= _FEW_SCALARS else 1
+        return {"true_mean" + (f"_{i}" if i else ""): self._scheme.target(payloads[:, :, i], present) for i in range(scalars)}
 
     def _loudest(self, first: int, prepared: Prepared, sounded: NDArray[np.complex64]) -> NDArray[np.float64]:
         if self._carrier.exact:  # nobody arrives above the aligned amplitude
@@ -258,7 +282,7 @@ class Link:
             done.estimates,
             done.lost,
             {
-                "true_mean": self._scheme.target(payloads[:, :, 0], present),
+                **self._targets(payloads, present),
                 "active": done.heard,
                 "truncated": done.truncated,
                 "aligned_gain": np.ones(batch),
@@ -279,12 +303,14 @@ def _mode(config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, scheme: An
     raise UnknownPart(f"scheme {config.scheme!r} asks for detection {detection!r}; coherent, energy and orthogonal exist")
 
 
-def _carrier(config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, mode: Any, receiver: Any) -> Any:
+def _carrier(
+    config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, mode: Any, receiver: Any, make_air: "MakeAir | None"
+) -> Any:
     """The carrier of the link's fidelity; ``receiver`` is None for the plain matched filter."""
     if config.fidelity == "waveform":
         from phy.waveform_carrier import WaveformCarrier  # brings in torch, which a symbol link may do without
 
-        return WaveformCarrier(config, draws, cached, mode.resources, mode.looks, receiver)
+        return WaveformCarrier(config, draws, cached, mode.resources, mode.looks, receiver, make_air)
     if receiver is not None:
         return IntervalCarrier(config, draws, cached, receiver)
     return SymbolCarrier(config, draws, cached, mode.resources, mode.looks)

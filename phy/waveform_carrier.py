@@ -24,16 +24,25 @@ from phy.interval_carrier import Sums, cut_slot
 from phy.modes import Bools, Carried, Complexes, Floats, Prepared
 from phy.offsets import OffsetDraws
 from phy.propagation import Propagation
+from phy.waveform_airs import Air, MakeAir
 
 
 class WaveformCarrier:
     """Bursts through an air. Raises :class:`phy.errors.PhyError` where offsets reach beyond the guard.
 
     :param resources: U = looks * tones
+    :param make_air: makes the air; None: the one that ``burst.air`` names
     """
 
     def __init__(
-        self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, resources: int, looks: int, receiver: Any = None
+        self,
+        config: LinkConfig,
+        draws: KeyedDraws,
+        cached: CachedDraws,
+        resources: int,
+        looks: int,
+        receiver: Any = None,
+        make_air: MakeAir | None = None,
     ) -> None:
         burst = config.burst
         if receiver is not None and (burst.pulse != "rect" or burst.payload == "spread" or burst.synchronisation != "slot"):
@@ -48,7 +57,8 @@ class WaveformCarrier:
         self._config = config
         self._tones, self._looks = resources // looks, looks
         self._propagation = Propagation(config, cached, BurstPulse(config.burst, self._tones))
-        self._air = waveform_air(config, draws, cached, self._propagation)
+        make_air = make_air or waveform_air
+        self._air: Air = make_air(config, draws, cached, self._propagation)
         self._layout: BurstLayout | None = None
         self._bound_s = self._offsets.bound_s
         self._refuse_beyond_guard(0.0)
@@ -96,8 +106,8 @@ class WaveformCarrier:
     def carry(self, first: int, prepared: Prepared, sounded: Complexes) -> Carried:
         """Statistics of rounds first .. first+B-1 for coefficients [B, K, n, U] and the channel [B, M, K] at the pilots.
 
-        Diagnostics: ``preamble_metric``, and ``timing_s`` and ``frequency_hz``, the common offsets that the receiver found and
-        removed (NaN where it found none, zero where it trusts the slot clock).
+        Diagnostics: ``preamble_metric`` (NaN where the air lost the slot), and ``timing_s`` and ``frequency_hz``, the common
+        offsets that the receiver found and removed (NaN where it found none, zero where it trusts the slot clock).
         """
         rounds, devices, scalars, resources = prepared.coefficients.shape
         antennas = sounded.shape[1]
@@ -111,6 +121,9 @@ class WaveformCarrier:
             if prepared.lost[i]:
                 continue
             samples = self._slot(layout, first, prepared, sounded, i)
+            if samples is None:
+                missed[i] = True
+                continue
             reception = receive(layout, samples, n0)
             found["preamble_metric"][i] = reception.metric
             missed[i] = not reception.found
@@ -123,10 +136,12 @@ class WaveformCarrier:
             power[i] = _unbiased_power(noisy[i], vector, n0)
         return Carried(noisy, power, missed, found)
 
-    def _slot(self, layout: BurstLayout, first: int, prepared: Prepared, sounded: Complexes, index: int) -> Complexes:
-        """Received samples [M, N] of one round of the batch."""
+    def _slot(self, layout: BurstLayout, first: int, prepared: Prepared, sounded: Complexes, index: int) -> Complexes | None:
+        """Received samples [M, N] of one round of the batch; None where the air lost them."""
         bursts = modulate(layout, prepared.coefficients[index], prepared.reference[index])
-        received: Complexes = self._air.transmit(bursts, first + index, sounded[index], layout.reference_sample)
+        received = self._air.transmit(bursts, first + index, sounded[index], layout.reference_sample)
+        if received is None:
+            return None
         expected = (sounded.shape[1], layout.slot_samples)
         if (
             getattr(received, "shape", None) != expected
@@ -145,7 +160,9 @@ class WaveformCarrier:
         layout = self.layout(devices, scalars)
         out = np.zeros((rounds, sounded.shape[1], layout.slot_samples), np.complex64)
         for i in np.flatnonzero(~prepared.lost):
-            out[i] = self._slot(layout, first, prepared, sounded, int(i))
+            samples = self._slot(layout, first, prepared, sounded, int(i))
+            if samples is not None:
+                out[i] = samples
         return out.reshape(rounds, -1)
 
     def sums(self, first: int, prepared: Prepared, sounded: Complexes) -> Sums:
@@ -159,6 +176,8 @@ class WaveformCarrier:
             if prepared.lost[i]:
                 continue
             samples = self._slot(layout, first, prepared, sounded, i)
+            if samples is None:
+                continue
             sending = prepared.reference[i] != 0
             combined = samples[0] if prepared.vector is None else (prepared.vector[i][:, None] * samples).sum(axis=0)
             timing, gains = self._known(layout, samples, prepared, i, true_s[i], sending)

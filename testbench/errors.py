@@ -13,3 +13,7 @@ class ScenarioError(TestbenchError):
 
 class RunFolderError(TestbenchError):
     """A run folder is missing, taken, or does not belong to the scenario."""
+
+
+class FleetError(TestbenchError):
+    """A fleet cannot go on: too few devices, or settings that make no sense to one."""

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from learning.journal import Journal
 from phy.config import LinkConfig
-from testbench.run_folder import Evaluation, RunFolder
+from testbench.run_folder import Evaluation, RunFolder, spoken
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals
 
@@ -51,12 +51,17 @@ def impairments(scenario: Scenario) -> str:
         "csi.pilot_symbols",
         "csi.pilot_snr_db",
     }
-    stated |= {"power.control", "power.threshold", "power.caps", "channel.model"}
+    stated |= {"power.control", "power.threshold", "power.caps", "power.artificial_noise", "channel.model"}
     found = _unusual("", scenario.link.model_dump(), LinkConfig().model_dump(), stated)
     if scenario.link.csi.age_s and scenario.link.csi.doppler_hz:
         found.append(f"rho {scenario.link.ageing_correlation:.4f}")
     if scenario.link.power.caps is not None:
         found.append("scheduled amplitude")
+    noise = scenario.link.power.artificial_noise
+    if isinstance(noise, tuple):
+        found.append(f"artificial noise scheduled, up to {max(noise):.4g}")
+    elif noise:
+        found.append(f"artificial noise {noise:g}")
     if scenario.zeroth_order.perturbation != "rademacher":
         found.append("gaussian z")
     if scenario.federation.split != "iid":
@@ -110,18 +115,19 @@ def _learning(
     scenario: Scenario, evaluations: list[Evaluation], noise_free: list[Evaluation], summary: dict[str, Any]
 ) -> Figure:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
-    accuracy, loss = figure.subplots(1, 2)
+    score, loss = figure.subplots(1, 2)
+    metric = spoken(evaluations[0].metric)
     air = "noise-free" if summary["snr_max_db"] is None else "over the air"
     for curve, colour, style, label in ((noise_free, GREY, "--", "noise-free"), (evaluations, BLUE, "-", air)):
         if not curve:
             continue
         rounds = [e.round for e in curve]
-        accuracy.plot(rounds, [100 * e.accuracy for e in curve], style, color=colour, label=label)
+        score.plot(rounds, [100 * e.score for e in curve], style, color=colour, label=label)
         loss.plot(rounds, [math.nan if e.loss is None else e.loss for e in curve], style, color=colour, label=label)
-    accuracy.axhline(100 * evaluations[0].accuracy, color=ORANGE, linestyle=":", label="zero-shot")
-    accuracy.set(xlabel="round", ylabel="held-out accuracy [%]", title="Accuracy")
+    score.axhline(100 * evaluations[0].score, color=ORANGE, linestyle=":", label="zero-shot")
+    score.set(xlabel="round", ylabel=f"held-out {metric} [%]", title=metric[:1].upper() + metric[1:])
     loss.set(xlabel="round", ylabel="held-out loss [nat]", title="Loss")
-    accuracy.legend()
+    score.legend()
     loss.legend()
     figure.supxlabel(caption(scenario, summary), fontsize=7, color=GREY)
     return figure
@@ -130,7 +136,7 @@ def _learning(
 def _link(scenario: Scenario, totals: LinkTotals, summary: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(11, 3.7), layout="constrained")
     scatter, snr, error = figure.subplots(1, 3)
-    heard = ~totals.lost & np.isfinite(totals.estimate)
+    heard = totals.heard
     _scatter(scatter, totals.true_mean[heard], totals.estimate[heard])
     gain = totals.columns["aligned_gain"]
     with np.errstate(divide="ignore", invalid="ignore"):  # an unbiased estimate of a small power can be negative
@@ -168,7 +174,8 @@ def _errors(axes: Axes, scenario: Scenario, totals: LinkTotals, heard: Any) -> N
     error = (totals.estimate - totals.true_mean)[heard]
     unit = 1.0 if peak is None else peak * math.sqrt(link.n0 / 2.0)
     if peak is not None:
-        unit = unit / (totals.columns["aligned_gain"][heard] * totals.columns["active"][heard])
+        active = totals.columns["aligned_gain"] * totals.columns["active"]
+        unit = unit / np.broadcast_to(active[:, None], heard.shape)[heard]
     if error.size:
         normalised = error / unit
         spread = float(np.percentile(np.abs(normalised), 99))

@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from testbench.run_folder import Evaluation
+from testbench.run_folder import Evaluation, spoken
 from testbench.runner import Watcher
 
 _SMOOTHING = 0.05  # weight of the newest round in the shown loss
@@ -14,7 +14,7 @@ _LINE_EVERY_S = 5.0
 
 
 class ProgressWatcher(Watcher):
-    """Round, loss (smoothed over about 20 rounds), held-out accuracy and received SNR (mean power so far)."""
+    """Round, loss (smoothed over about 20 rounds), held-out score and received SNR (mean power so far)."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -27,7 +27,7 @@ class ProgressWatcher(Watcher):
         self._label, self._done, self._total = label, done, total
         self._loss: float | None = None
         self._power_sum, self._power_count = 0.0, 0
-        self._accuracy: float | None = None
+        self._score: tuple[str, float] | None = None
         self._epsilon: float | None = None
         self._last_line_s = time.monotonic()
 
@@ -73,8 +73,8 @@ class ProgressWatcher(Watcher):
         self._epsilon = epsilon
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Show the newest accuracy."""
-        self._accuracy = evaluation.accuracy
+        """Show the newest score."""
+        self._score = (spoken(evaluation.metric), evaluation.score)
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, status=self._status())
 
@@ -88,8 +88,8 @@ class ProgressWatcher(Watcher):
         parts = []
         if self._loss is not None:
             parts.append(f"loss {self._loss:.3f}")
-        if self._accuracy is not None:
-            parts.append(f"accuracy {100 * self._accuracy:.1f} %")
+        if self._score is not None:
+            parts.append(f"{self._score[0]} {100 * self._score[1]:.1f} %")
         if self._power_count:
             parts.append(f"SNR {10 * math.log10(max(self._power_sum / self._power_count, 1e-30)):.1f} dB")
         if self._epsilon is not None:

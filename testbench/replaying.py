@@ -6,6 +6,7 @@ import time
 from rich.console import Console
 
 from learning.journal import Journal
+from learning.objective import Objective
 from learning.parameters import weights_sha256
 from learning.replay import replay
 from testbench.errors import RunFolderError
@@ -19,6 +20,12 @@ def replay_run(folder: RunFolder, console: Console) -> str:
 
     Raises :class:`testbench.errors.RunFolderError` where the hash differs from the summary's, or there is none to compare with.
     """
+    _, digest = rebuild(folder, console)
+    return digest
+
+
+def rebuild(folder: RunFolder, console: Console) -> tuple[Objective, str]:
+    """The fine-tuned model of ``folder``, rebuilt and compared with its summary, and the hash of its weights; see above."""
     scenario = folder.load_scenario()
     watcher = ProgressWatcher(console)
     _, build = prepare(scenario, watcher)
@@ -50,4 +57,4 @@ def replay_run(folder: RunFolder, console: Console) -> str:
             "the journal, the base model or the summary was changed"
         )
     console.print("identical to the weights at the end of the run")
-    return digest
+    return objective, digest

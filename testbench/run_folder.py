@@ -7,7 +7,8 @@
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +21,43 @@ from testbench.scenario import Scenario, build, load
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out accuracy and loss after ``round`` rounds; the loss is None where it was not a number."""
+    """Held-out score and loss after ``round`` rounds; the loss is None where it was not a number.
+
+    ``metric`` says what the score is (accuracy, or f1 where answers are generated), ``more`` holds others by name.
+    """
 
     round: int
-    accuracy: float
+    score: float
     loss: float | None
+    metric: str = "accuracy"
+    more: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """The score, for readers of classification tasks only."""
+        return self.score
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """All scores by name, the headline first."""
+        return {self.metric: self.score, **self.more}
+
+    def line(self) -> str:
+        """As ``evaluations.jsonl`` has it: round, the scores under their names, loss."""
+        return json.dumps({"round": self.round, **self.scores, "loss": self.loss})
+
+    @classmethod
+    def of_line(cls, line: str) -> "Evaluation":
+        """What ``line`` wrote; raises ValueError, KeyError or TypeError where the line was cut off."""
+        entry = dict(json.loads(line))
+        index, loss = int(entry.pop("round")), entry.pop("loss")
+        (metric, score), *more = entry.items()
+        return cls(index, float(score), loss, metric, dict(more))
+
+
+def spoken(metric: str) -> str:
+    """A metric as people write it: f1 as F1, exact_match as exact match."""
+    return metric.upper() if len(metric) <= 2 else metric.replace("_", " ")
 
 
 class RunFolder:
@@ -89,7 +122,7 @@ class RunFolder:
     def prepare(self, scenario: Scenario, resume: bool) -> None:
         """Make the folder, which must be held open, ready for a new run, or check that it holds this scenario's run."""
         rounds = self._committed_rounds()
-        if self.journal.exists() and not resume:
+        if rounds and not resume:
             raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
         if resume and not self.scenario.is_file():
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume to start one")
@@ -98,7 +131,7 @@ class RunFolder:
         elif self.scenario.is_file():
             before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
             for data in (before, now):
-                for section in ("uplink", "compute", "evaluation"):  # these do not change what is computed
+                for section in ("uplink", "compute", "evaluation", "baselines", "fleet"):  # they change nothing computed
                     data.pop(section)
                 data["federation"].pop("rounds")  # a run may be made longer
             if before != now:
@@ -149,8 +182,8 @@ class RunFolder:
         if self._evaluations.is_file():
             for line in self._evaluations.read_text().splitlines():
                 try:
-                    entry = Evaluation(**json.loads(line))
-                except (ValueError, TypeError):
+                    entry = Evaluation.of_line(line)
+                except (ValueError, TypeError, KeyError):
                     continue  # a line cut off by a kill is measured again
                 if upto is None or entry.round <= upto:
                     found[entry.round] = entry
@@ -159,7 +192,7 @@ class RunFolder:
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Append one measurement."""
         with self._evaluations.open("a") as file:
-            file.write(json.dumps(evaluation.__dict__) + "\n")
+            file.write(evaluation.line() + "\n")
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace ``summary.json``."""

@@ -1,9 +1,10 @@
 """Run a scenario: build the federation, go through its rounds, leave a complete run folder behind."""
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,13 @@ from testbench.privacy.reporting import privacy_keys
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
-from testbench.uplinks import noise_free, open_uplink
+from testbench.uplinks import OpenUplink, noise_free, open_uplink
 
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
-    from testbench.privacy.design import Design
+    from testbench.fleet.coordinator import FleetHost
+    from testbench.privacy.run_plan import RunPlan
+    from testbench.tensorboard import Curves
 
 
 class Watcher:
@@ -59,14 +62,25 @@ class RunResult:
     summary: dict[str, Any]
 
 
-def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False, watcher: Watcher | None = None) -> RunResult:
-    """Run ``scenario`` in ``folder`` and write its journal, summary, figures and report.
+def run_scenario(
+    scenario: Scenario,
+    folder: RunFolder,
+    *,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    uplink: OpenUplink | None = None,
+    figures: bool = True,
+) -> RunResult:
+    """Run ``scenario`` in ``folder`` and write its journal, summary and, with ``figures``, its figures and report.
+
+    An ``uplink`` that is given takes the place of the scenario's.
 
     With ``resume``, a run that was cut off anywhere continues where its journal ends, to the same weights bit for bit.
     Raises the rooms' own errors, each one sentence; the journal then still holds every committed round.
     """
-    from testbench.figures import draw_figures
-    from testbench.report import write_report
+    if figures:
+        from testbench.figures import draw_figures
+        from testbench.report import write_report
 
     watcher = watcher or Watcher()
     began = time.perf_counter()
@@ -78,22 +92,37 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
         data, build = prepare(scenario, watcher)
         plan = _plan(scenario, data, watcher)
         objective = build()
-        notes = [*objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
+        notes = [*data.notes, *objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
         for note in notes:
             watcher.say(f"note: {note}")
+        told = len(objective.notes)
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
-        with open_uplink(scenario if plan is None else scenario.model_copy(update={"link": plan.link})) as opened:
+        planned = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
+        with open_uplink(planned) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
             watcher.say(f"uplink: {opened.where}")
             with Journal(folder.journal) as journal:
-                federation = Federation(
-                    objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, _guard(plan, scenario)
-                )
+                guard = _guard(plan, scenario)
+                host = _host(stack, scenario, watcher)
+                if host is None:
+                    federation = Federation(
+                        objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, guard
+                    )
+                else:
+                    federation = host.federation(objective, data, opened.uplink, journal, guard)
+                for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
+                    watcher.say(f"note: {note}")
+                    notes.append(note)
                 resumed_from = len(journal)
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
-        reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
+        if scenario.evaluation.noise_free and host is not None and host.own_data:
+            notes.append("no noise-free reference: devices brought data of their own, which this process does not have")
+            watcher.say(f"note: {notes[-1]}")
+            reference = []
+        else:
+            reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
         with Journal(folder.journal, read_only=True) as journal:
             totals = LinkTotals.of(journal)
             privacy = privacy_keys(scenario, plan, journal, federation.stopped)
@@ -117,9 +146,19 @@ def run_scenario(scenario: Scenario, folder: RunFolder, *, resume: bool = False,
                 "link.power.threshold, nobody answered, or a payload was not a number"
             )
         folder.write_summary(summary)
-        draw_figures(folder, scenario, evaluations, reference, summary)
-        write_report(folder, scenario, summary)
+        if figures:
+            draw_figures(folder, scenario, evaluations, reference, summary)
+            write_report(folder)
     return RunResult(folder, summary)
+
+
+def _host(stack: ExitStack, scenario: Scenario, watcher: Watcher) -> "FleetHost | None":
+    """Whoever brings the devices together where they are processes of their own."""
+    if not scenario.fleet.on:
+        return None
+    from testbench.fleet.coordinator import FleetHost
+
+    return stack.enter_context(FleetHost(scenario, watcher.say))
 
 
 def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) -> None:
@@ -135,23 +174,23 @@ def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) 
             )
 
 
-def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "Design | None":
+def _plan(scenario: Scenario, data: TaskData, watcher: Watcher) -> "RunPlan | None":
     """The privacy plan of the run, where privacy is claimed."""
     if not scenario.privacy.on:
         return None
     from learning.batches import shards
-    from testbench.privacy.design import design
+    from testbench.privacy.run_plan import plan_run
 
-    counts = [len(shard) for shard in shards([label for _, label in data.train], scenario.federation)]
-    return design(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
+    counts = [len(shard) for shard in shards(data.strata, scenario.federation, data.files)]
+    return plan_run(scenario, counts, lambda done, total: watcher.preparing("channels", done, total))
 
 
-def _guard(plan: "Design | None", scenario: Scenario) -> "PrivacyGuard | None":
+def _guard(plan: "RunPlan | None", scenario: Scenario) -> "PrivacyGuard | None":
     if plan is None:
         return None
-    from testbench.privacy.guarding import guard_of
+    from testbench.privacy.run_plan import fresh_guard
 
-    return guard_of(plan, scenario.seed)
+    return fresh_guard(plan, scenario.seed)
 
 
 def prepare(scenario: Scenario, watcher: Watcher) -> tuple[TaskData, Callable[[], Objective]]:
@@ -211,13 +250,16 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
                 return
             held_out = federation.evaluate()
             loss = held_out.loss if math.isfinite(held_out.loss) else None
-            evaluation = Evaluation(federation.next_round, held_out.accuracy, loss)
+            evaluation = Evaluation(federation.next_round, held_out.score, loss, held_out.metric, held_out.more)
             evaluations.append(evaluation)
             measured.add(evaluation.round)
             if folder is not None:
                 folder.add_evaluation(evaluation)
             watcher.evaluated(evaluation)
+            if curves is not None:
+                curves.evaluated(evaluation.round, evaluation.scores, evaluation.loss)
 
+        curves: Curves | None = None
         if 0 not in measured:
             measure()  # of the base weights, before the journal is replayed
         if done:
@@ -226,12 +268,24 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             if evaluations:
                 watcher.evaluated(evaluations[-1])
         n0 = scenario.link.n0
+        curves = _curves(scenario, folder, done)
+        if curves is not None:
+            stack.callback(curves.close)
+            for evaluation in evaluations:
+                curves.evaluated(evaluation.round, evaluation.scores, evaluation.loss)
+        spoilt = 0
         for record in federation.run():
             power = record.diagnostics.get("received_power")
             snr_db = None if power is None or power <= 0 else 10.0 * math.log10(power / n0)
             if "epsilon_spent" in record.diagnostics:
                 watcher.spent(record.diagnostics["epsilon_spent"])
             watcher.round(record.mean_loss, snr_db)
+            if curves is not None:
+                curves.round(record.round, record.mean_loss, record.estimate, record.diagnostics)
+            if "nonfinite_payloads" in record.diagnostics:
+                spoilt += 1
+                if spoilt == 1:
+                    watcher.say(f"warning: {label}, the loss of round {record.round} is not a number; every device skips it")
             if federation.next_round % scenario.evaluation.every == 0:
                 measure()
                 if evaluations[-1].loss is None:
@@ -248,6 +302,17 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             "lower zeroth_order.learning_rate or raise link.snr_max_db"
         )
     return evaluations
+
+
+def _curves(scenario: Scenario, folder: RunFolder | None, done: int) -> "Curves | None":
+    wanted = scenario.evaluation.tensorboard
+    if folder is None or not wanted:
+        return None
+    if wanted == "where_installed" and importlib.util.find_spec("tensorboard") is None:
+        return None
+    from testbench.tensorboard import Curves
+
+    return Curves(folder.path / "tensorboard", done)
 
 
 def _noise_free(scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher) -> list[Evaluation]:

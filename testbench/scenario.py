@@ -14,17 +14,21 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from learning.baselines.config import BaselinesConfig
 from learning.config import FederationConfig, ModelConfig, TaskConfig, ZerothOrderConfig
 from phy.config import LinkConfig
 from phy.discovery import check
 from phy.errors import UnknownPart
+from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR, named
 from testbench.errors import ScenarioError
-from testbench.privacy.settings import PrivacyConfig
+from testbench.fleet.settings import FleetConfig
+from testbench.privacy.settings import ENERGY_SCHEMES, PrivacyConfig
+from testbench.sdr.settings import StreamSection
 
 SHIPPED = Path(__file__).parent / "scenarios"
 
 # Where a scenario names the parts of each folder of phy.
-_SETTINGS = {
+PARTS = {
     "schemes": "scheme",
     "receivers": "receiver",
     "csi": "csi.estimator",
@@ -33,6 +37,10 @@ _SETTINGS = {
     "airs": "air",
     "waveform_airs": "burst.air",
 }
+
+
+# Settings of [stream] that say where it leads.
+_ENDS = {"command", "send", "receive"}
 
 
 class _Frozen(BaseModel):
@@ -66,6 +74,9 @@ class EvaluationConfig(_Frozen):
 
     every: int = Field(default=50, ge=1, description="rounds between evaluations")
     noise_free: bool = Field(default=False, description="also run the same federation over a noise-free link")
+    tensorboard: bool | Literal["where_installed"] = Field(
+        default="where_installed", description="write curves for TensorBoard into the run folder's tensorboard/"
+    )
 
 
 class ComputeConfig(_Frozen):
@@ -87,8 +98,11 @@ class Scenario(_Frozen):
     link: LinkConfig = LinkConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     uplink: UplinkConfig = UplinkConfig()
+    stream: StreamSection = StreamSection()
     evaluation: EvaluationConfig = EvaluationConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     compute: ComputeConfig = ComputeConfig()
+    fleet: FleetConfig = FleetConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -114,6 +128,10 @@ class Scenario(_Frozen):
             air = data.get("air", {})
             if isinstance(air, dict) and "backend" in air:
                 data["link"]["backend"] = air["backend"]
+        stream = data.get("stream")
+        if isinstance(data["link"], dict):
+            streams = isinstance(stream, dict) and (stream.get("flowgraph", "none") != "none" or bool(stream.keys() & _ENDS))
+            data["link"] = named(data["link"], streams)
         return data
 
     @model_validator(mode="after")
@@ -128,29 +146,59 @@ class Scenario(_Frozen):
             try:
                 check(kind, name)
             except UnknownPart as error:
-                raise ValueError(f"link.{_SETTINGS[kind]}: {str(error).partition(': ')[2]}") from error
+                raise ValueError(f"link.{PARTS[kind]}: {str(error).partition(': ')[2]}") from error
         if self.uplink.transport == "none" and self.link.scheme not in ("analog", "sign"):
             raise ValueError(f'the noise-free link knows the schemes analog and sign, not "{self.link.scheme}"')
         if self.uplink.endpoint is not None and self.uplink.transport in ("none", "inproc"):
             raise ValueError(f'uplink.endpoint needs transport "ipc" or "tcp", not "{self.uplink.transport}"')
+        if (sentence := self._unreachable()) is not None:
+            raise ValueError(sentence)
         if self.privacy.on and (sentence := self._unprotected()) is not None:
             raise ValueError(f"privacy: {sentence}")
         return self
+
+    def _unreachable(self) -> str | None:
+        """Why the stream or the overlay that was asked for cannot be; None where it can."""
+        air = self.link.burst.air
+        if self.stream.on and (air != STREAM_AIR or self.link.fidelity != "waveform"):
+            return (
+                f'stream: a flowgraph carries waveforms through burst.air "stream", not through "{air}" at fidelity '
+                f'"{self.link.fidelity}"; leave both out, or [stream]'
+            )
+        if self.stream.on and self.uplink.transport == "none":
+            return "stream: the noise-free link is computed and passes no flowgraph; choose another uplink.transport"
+        if self.stream.on and self.uplink.endpoint is not None:
+            return "stream: the air server at uplink.endpoint has a stream of its own (--stream); leave [stream] out"
+        if air == STREAM_AIR and not self.stream.on and self.uplink.endpoint is None:
+            return 'link.burst.air "stream" needs a section [stream]: a flowgraph, a command, or the addresses of one that runs'
+        if air == OVERLAY_AIR or self.link.burst.overlay:
+            from bridge.captures.overlay import OverlayConfig, fault
+
+            try:
+                OverlayConfig.model_validate(self.link.burst.overlay)
+            except ValidationError as error:
+                return f"link.burst.overlay.{fault(error)}"
+        return None
 
     def _unprotected(self) -> str | None:
         """Why the promise of ``[privacy]`` cannot be made of the other sections; None where it may."""
         link, wanted, sampling = self.link, self.privacy, self.federation.sampling
         record = wanted.sensitivity != "client_value"
-        if link.scheme not in ("analog", "sign"):
+        if link.scheme in ENERGY_SCHEMES:
+            if (sentence := wanted.of_energy(link.scheme)) is not None:
+                return sentence
+        elif link.scheme not in ("analog", "sign"):
             return (
-                f'schedules set the amplitude of the coherent schemes analog and sign, which "{link.scheme}" is not; energy '
-                "schemes are accounted by learning.privacy.energy"
+                f'nobody can count what the scheme "{link.scheme}" releases; choose analog or sign, or one of energy '
+                f"detection: {', '.join(ENERGY_SCHEMES)}"
             )
+        elif wanted.accounting == "renyi":
+            return f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp" or "pld"'
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
-        if link.power.caps is not None or link.power.artificial_noise > 0:
+        if link.power.caps is not None or link.power.adds_noise:
             return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
-        if record and link.scheme == "analog" and self.zeroth_order.clip_scope != "sample":
+        if record and link.scheme not in ("sign", "fsk_mv") and self.zeroth_order.clip_scope != "sample":
             return (
                 f'{wanted.sensitivity} bounds what one record adds to a value, which takes zeroth_order.clip_scope "sample" '
                 '(or sensitivity "client_value")'
@@ -299,13 +347,25 @@ def _choices(annotation: Any) -> list[Any]:
     return [get_origin(annotation) if isinstance(get_origin(annotation), type) else annotation]
 
 
+def _text(path: Any) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())
+
+
+def _with_text(overlay: dict[str, Any]) -> dict[str, Any]:
+    return {**overlay, "file": _text(overlay["file"])} if overlay.get("file") is not None else overlay
+
+
 def _with_absolute_paths(scenario: Scenario) -> Scenario:
     """Paths made absolute, so that the stored scenario runs from anywhere."""
 
     def absolute(path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().resolve()
 
-    model, task, uplink = scenario.model, scenario.task, scenario.uplink
+    model, task, uplink, fleet, link = scenario.model, scenario.task, scenario.uplink, scenario.fleet, scenario.link
+    train = tuple(path.expanduser().resolve() for path in task.train) if isinstance(task.train, tuple) else absolute(task.train)
+    dataset = task.dataset
+    if dataset is not None and Path(dataset).expanduser().is_dir():
+        dataset = str(Path(dataset).expanduser().resolve())
     local = model.path is not None and Path(model.path).expanduser().exists()
     return scenario.model_copy(
         update={
@@ -315,8 +375,22 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
                     "cache_folder": absolute(model.cache_folder),
                 }
             ),
-            "task": task.model_copy(update={name: absolute(getattr(task, name)) for name in ("folder", "train", "validation")}),
+            "task": task.model_copy(
+                update={
+                    "folder": absolute(task.folder),
+                    "train": train,
+                    "validation": absolute(task.validation),
+                    "dataset": dataset,
+                }
+            ),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
+            "fleet": fleet.model_copy(update={"keys": absolute(fleet.keys)}),
+            "link": link.model_copy(
+                update={
+                    "channel": link.channel.model_copy(update={"file": _text(link.channel.file)}),
+                    "burst": link.burst.model_copy(update={"overlay": _with_text(link.burst.overlay)}),
+                }
+            ),
         }
     )
 
@@ -328,21 +402,25 @@ def _sentence(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        keys = keys_at(place[:-1])
-        near = difflib.get_close_matches(place[-1], keys, n=1, cutoff=0.5)
-        elsewhere = [path for path in _all_keys() if path.split(".")[-1] == place[-1]]
-        if elsewhere:
-            hint = f"did you mean {elsewhere[0]}?"
-        elif near:
-            hint = f"did you mean {'.'.join([*place[:-1], near[0]])}?"
-        else:
-            hint = f"valid keys here are {', '.join(sorted(keys))}"
+        near = _nearest(place, first.get("input"))
+        hint = f"did you mean {near}?" if near else f"valid keys here are {', '.join(sorted(keys_at(place[:-1])))}"
         return f"there is no setting {name}; {hint}{more}"
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     got = f", got {given!r}" if isinstance(given, (str, int, float, bool)) else ""
     message = message[:1].lower() + message[1:] if message.startswith("Input should") else message
     return f"{name}: {message}{got}{more}" if name else f"{message}{more}"
+
+
+def _nearest(place: list[str], given: Any) -> str | None:
+    """The valid key nearest to an unknown one: a slip of the pen here, the same key elsewhere, or what looks alike."""
+    keys, known = keys_at(place[:-1]), all_keys()
+    leaves = {path.split(".")[-1]: path for path in reversed(known)}
+    for candidates, cutoff in ((keys, 0.8), (leaves, 0.999), (keys, 0.5), (leaves, 0.7)):
+        for near in difflib.get_close_matches(place[-1], candidates, n=1, cutoff=cutoff):
+            return leaves[near] if candidates is leaves else ".".join([*place[:-1], near])
+    inner = ".".join([*place, *list(given)[:1]]) if isinstance(given, dict) else ".".join(place)
+    return next(iter(difflib.get_close_matches(inner, known, n=1, cutoff=0.7)), None)
 
 
 def keys_at(place: list[str]) -> list[str]:
@@ -354,7 +432,8 @@ def keys_at(place: list[str]) -> list[str]:
     return [key for key in model.model_fields if key not in hidden]
 
 
-def _all_keys(place: tuple[str, ...] = ()) -> list[str]:
+def all_keys(place: tuple[str, ...] = ()) -> list[str]:
+    """Every setting by its dotted key, from the section ``place`` on."""
     found = []
     for key in keys_at(list(place)):
         model: Any = Scenario
@@ -362,7 +441,7 @@ def _all_keys(place: tuple[str, ...] = ()) -> list[str]:
             model = model.model_fields[part].annotation
         path = (*place, key)
         if isinstance(model, type) and issubclass(model, BaseModel):
-            found += _all_keys(path)
+            found += all_keys(path)
         else:
             found.append(".".join(path))
     return found

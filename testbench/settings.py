@@ -24,7 +24,7 @@ def markdown() -> str:
     """The page as Markdown."""
     lines = [_HEAD, "## At the top", "", *_table(Scenario, [], leaves_only=True)]
     for section in keys_at([]):
-        if _is_section(Scenario.model_fields[section].annotation):
+        if is_section(Scenario.model_fields[section].annotation):
             lines += _section([section])
     return "\n".join(lines + _impairments()) + "\n"
 
@@ -60,7 +60,7 @@ def _section(place: list[str]) -> list[str]:
         *_table(model, place, True),
     ]
     for key in keys_at(place):
-        if _is_section(model.model_fields[key].annotation):
+        if is_section(model.model_fields[key].annotation):
             lines += _section([*place, key])
     return lines
 
@@ -69,7 +69,7 @@ def _table(model: Any, place: list[str], leaves_only: bool) -> list[str]:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key in keys_at(place):
         field = model.model_fields[key]
-        if leaves_only and _is_section(field.annotation):
+        if leaves_only and is_section(field.annotation):
             continue
         default = (
             "none"
@@ -77,30 +77,32 @@ def _table(model: Any, place: list[str], leaves_only: bool) -> list[str]:
             else f"`{field.default!r}`".replace("'", '"').replace("True", "true")
         )
         rows.append(
-            f"| `{key}` | {_type(field.annotation)} | {default.replace('False', 'false')} | {field.description or ''} |"
+            f"| `{key}` | {type_name(field.annotation)} | {default.replace('False', 'false')} | {field.description or ''} |"
         )
     return rows if len(rows) > 2 else []
 
 
-def _is_section(annotation: Any) -> bool:
+def is_section(annotation: Any) -> bool:
+    """Whether a setting is a section of its own."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _type(annotation: Any) -> str:
+def type_name(annotation: Any) -> str:
+    """What a setting takes, in words."""
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if (
         get_origin(annotation) in (Union, UnionType)
         and len(choices := [a for a in get_args(annotation) if a is not type(None)]) > 1
     ):
-        return ", ".join(_type(choice) for choice in choices)
+        return ", ".join(type_name(choice) for choice in choices)
     if get_origin(annotation) is tuple:
         return "list of numbers" if "float" in str(annotation) else "list of text"
     if get_origin(annotation) is dict:
         return "sections"
     arguments = [a for a in get_args(annotation) if a is not type(None)]
     if arguments:
-        return _type(arguments[0])
+        return type_name(arguments[0])
     names = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}
     return names.get(getattr(annotation, "__name__", ""), "value")
 

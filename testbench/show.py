@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from testbench.run_folder import spoken
 from testbench.runner import RunResult
 
 
@@ -15,19 +16,22 @@ def show_result(console: Console, result: RunResult) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(f"held-out (seed {summary['seed']}, one run)")
     columns = [("zero-shot", "zero_shot"), (air, "final")]
-    if summary["accuracy_noise_free"] is not None:
+    metric = summary["metric"]
+    if summary[f"{metric}_noise_free"] is not None:
         columns.append(("noise-free", "noise_free"))
     for title, _ in columns:
         table.add_column(title, justify="right")
-    table.add_row("accuracy", *(f"{100 * summary[f'accuracy_{key}']:.1f} %" for _, key in columns))
+    names = [name for name in dict.fromkeys((metric, "exact_match")) if summary.get(f"{name}_final") is not None]
+    for name in names:
+        table.add_row(spoken(name), *(f"{100 * summary[f'{name}_{key}']:.1f} %" for _, key in columns))
     table.add_row("loss", *(_plain(summary[f"loss_{key}"]) for _, key in columns))
     console.print(table)
     lines = [
         f"link      received SNR |y|^2/N0 {_number(summary['received_snr_db'], 'dB')}, "
         f"NMSE {_number(summary['nmse_db'], 'dB')}, "
         f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
-        f"uplink    {_uses(summary)} a round for all {summary['devices']} devices",
-        *_privacy(summary),
+        f"uplink    {uses(summary)} a round for all {summary['devices']} devices",
+        *privacy_lines(summary),
         f"cost      {summary['wall_s']:.0f} s{_since(summary['resumed_from_round'])}, {summary['peak_rss_mib'] or 0:.0f} MiB",
         f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
         f"figures   {', '.join(str(path) for path in sorted(result.folder.figures.glob('*.png')))}",
@@ -37,7 +41,7 @@ def show_result(console: Console, result: RunResult) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _uses(summary: dict[str, Any]) -> str:
+def uses(summary: dict[str, Any]) -> str:
     """Channel uses by purpose, those of no use left out."""
     kinds = {"uplink": "payload", "pilot": "pilot", "preamble": "preamble", "guard": "guard"}
     counts = {word: summary[f"{kind}_symbols_per_round"] for kind, word in kinds.items()}
@@ -45,7 +49,7 @@ def _uses(summary: dict[str, Any]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) + " symbols"
 
 
-def _privacy(summary: dict[str, Any]) -> list[str]:
+def privacy_lines(summary: dict[str, Any]) -> list[str]:
     """What was spent, of what, and against whom; nothing where no privacy is claimed."""
     if summary["epsilon_budget"] is None:
         return []

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.federation import Federation
-from learning.journal import Journal
+from learning.journal import Journal, JournalRow
 from learning.objective import Objective
 from learning.parameters import weights_sha256
 from phy.accounting import channel_uses
@@ -23,7 +23,10 @@ _PACKAGES = ("pairzero", "numpy", "scipy", "torch", "sionna-no-rt", "transformer
 
 @dataclass(frozen=True)
 class LinkTotals:
-    """What the link did over a whole run, read from the journal; arrays are [rounds], NaN where a round has none."""
+    """What the link did over a whole run, read from the journal.
+
+    ``estimate`` and ``true_mean`` are [rounds, directions], the others [rounds]; NaN where a round has none.
+    """
 
     estimate: NDArray[np.float64]
     true_mean: NDArray[np.float64]
@@ -39,17 +42,31 @@ class LinkTotals:
         def number(value: float | None) -> float:
             return math.nan if value is None else float(value)
 
+        directions = max((len(row.estimates) for row in rows if row.estimates is not None), default=1)
+
+        def true_mean(row: JournalRow, j: int) -> float:
+            end = f"_{j}" if j else ""
+            return number(row.diagnostics.get(f"true_mean{end}", row.diagnostics.get(f"payload_mean{end}")))
+
+        def estimate(row: JournalRow, j: int) -> float:
+            return math.nan if row.estimates is None else row.estimates[j]
+
         return cls(
-            np.array([number(row.estimate) for row in rows]),
-            np.array([number(row.diagnostics.get("true_mean", row.diagnostics.get("payload_mean"))) for row in rows]),
+            np.array([[estimate(row, j) for j in range(directions)] for row in rows]).reshape(len(rows), directions),
+            np.array([[true_mean(row, j) for j in range(directions)] for row in rows]).reshape(len(rows), directions),
             np.array([row.lost for row in rows], np.bool_),
             {name: np.array([number(row.diagnostics.get(name)) for row in rows]) for name in names},
         )
 
     @property
+    def heard(self) -> NDArray[np.bool_]:
+        """[rounds, directions]: where there are an estimate and a true mean to compare it with."""
+        return np.asarray(~self.lost[:, None] & np.isfinite(self.estimate) & np.isfinite(self.true_mean), np.bool_)
+
+    @property
     def nmse_db(self) -> float | None:
         """10 log10 of the estimate's mean square error over the mean square of the true mean, lost rounds left out."""
-        heard = ~self.lost & np.isfinite(self.estimate) & np.isfinite(self.true_mean)
+        heard = self.heard
         energy = float(np.square(self.true_mean[heard]).sum())
         error = float(np.square(self.estimate[heard] - self.true_mean[heard]).sum())
         return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None
@@ -57,7 +74,7 @@ class LinkTotals:
     @property
     def median_error_db(self) -> float | None:
         """The same with the median instead of the mean square error, which a single deep fade cannot move."""
-        heard = ~self.lost & np.isfinite(self.estimate) & np.isfinite(self.true_mean)
+        heard = self.heard
         energy = float(np.square(self.true_mean[heard]).mean()) if heard.any() else 0.0
         error = float(np.median(np.square(self.estimate[heard] - self.true_mean[heard]))) if heard.any() else 0.0
         return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None
@@ -97,7 +114,7 @@ def summarise(
     privacy: dict[str, Any],
 ) -> dict[str, Any]:
     """Every number that a run is quoted by. A key whose quantity does not exist is None; ``privacy`` are keys as they stand."""
-    devices = scenario.federation.devices
+    devices, directions = scenario.federation.devices, scenario.zeroth_order.directions
     power = totals.mean("received_power")
     n0 = link.get("n0")
     uses = _channel_uses(scenario, link)
@@ -109,10 +126,9 @@ def summarise(
         "seed": scenario.seed,
         "rounds": len(totals.lost),
         "devices": devices,
+        "directions": directions,
         "parameters": federation.parameter_count,
-        "accuracy_zero_shot": evaluations[0].accuracy,
-        "accuracy_final": evaluations[-1].accuracy,
-        "accuracy_noise_free": noise_free[-1].accuracy if noise_free else None,
+        **_scores(evaluations, noise_free),
         "loss_zero_shot": evaluations[0].loss,
         "loss_final": evaluations[-1].loss,
         "loss_noise_free": noise_free[-1].loss if noise_free else None,
@@ -126,7 +142,7 @@ def summarise(
         "n0": n0,
         "clip": scenario.zeroth_order.clip,
         "uplink_symbols_per_round": uses["payload"],
-        "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices,
+        "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices * directions,
         "pilot_symbols_per_round": uses["pilots"],
         "preamble_symbols_per_round": uses["preamble"],
         "guard_symbols_per_round": uses["guard"],
@@ -134,12 +150,15 @@ def summarise(
         "nmse_db": None if n0 is None else totals.nmse_db,
         "median_error_db": None if n0 is None else totals.median_error_db,
         "lost_rounds": int(totals.lost.sum()),
+        "nonfinite_rounds": int(np.isfinite(totals.columns["nonfinite_payloads"]).sum())
+        if "nonfinite_payloads" in totals.columns
+        else 0,
         "truncated_fraction": None if totals.mean("truncated") is None else (totals.mean("truncated") or 0.0) / devices,
         "clipped_fraction": totals.mean("clipped_fraction"),
         "power_mean": totals.mean("power_mean"),
         "power_peak": float(np.nanmax(totals.columns["power_peak"])) if "power_peak" in totals.columns else None,
         "estimates_beyond_clip": totals.beyond(scenario.zeroth_order.clip),
-        "present_devices_mean": totals.mean("present_devices") if scenario.federation.faults.any else float(devices),
+        "present_devices_mean": totals.mean("present_devices") if "present_devices" in totals.columns else float(devices),
         "missed_answers": totals.count("missed_devices"),
         "late_answers": totals.count("late_devices"),
         "stale_answers": totals.count("stale_devices"),
@@ -158,11 +177,21 @@ def summarise(
     }
 
 
+def _scores(evaluations: list[Evaluation], noise_free: list[Evaluation]) -> dict[str, Any]:
+    """``metric``, the headline score's name, and every score before, after and noise-free; None for those that do not exist."""
+    found: dict[str, Any] = {"metric": evaluations[-1].metric}
+    for name in dict.fromkeys(("accuracy", "f1", "exact_match", *evaluations[-1].scores)):
+        found[f"{name}_zero_shot"] = evaluations[0].scores.get(name)
+        found[f"{name}_final"] = evaluations[-1].scores.get(name)
+        found[f"{name}_noise_free"] = noise_free[-1].scores.get(name) if noise_free else None
+    return found
+
+
 def _channel_uses(scenario: Scenario, link: dict[str, int | float | str]) -> dict[str, int]:
     """Channel uses of one round by purpose, rounded up."""
     if link.get("n0") is None:  # the noise-free link occupies one symbol of no air
-        return {"payload": 1, "pilots": 0, "preamble": 0, "guard": 0}
-    uses = channel_uses(scenario.link, scenario.federation.devices)
+        return {"payload": scenario.zeroth_order.directions, "pilots": 0, "preamble": 0, "guard": 0}
+    uses = channel_uses(scenario.link, scenario.federation.devices, scenario.zeroth_order.directions)
     return {purpose: math.ceil(count) for purpose, count in uses.items()}
 
 

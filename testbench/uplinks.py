@@ -15,6 +15,7 @@ from bridge.links import phy_link_factory
 from bridge.process import AirServerProcess
 from bridge.server import InprocAirServer
 from learning.uplink import NoiseFreeUplink, Received, Uplink
+from testbench.elsewhere import files
 from testbench.errors import ScenarioError
 from testbench.scenario import Scenario
 
@@ -58,6 +59,7 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
         yield noise_free(scenario)
         return
     link = scenario.link.model_dump(mode="json")
+    stream = scenario.stream.resolved(scenario.link, scenario.seed) if scenario.stream.on else None
     server_pid = None
     with ExitStack() as stack:
         connect: Callable[[dict[str, Any]], AirClient]
@@ -68,14 +70,19 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
             )
             where = f"air server at {config.endpoint}"
         elif config.transport == "inproc":
-            server = stack.enter_context(InprocAirServer(phy_link_factory(_parts(link), scenario.link.backend)))
+            factory = phy_link_factory(_parts(link), files=files(link), stream=stream, backend=scenario.link.backend)
+            server = stack.enter_context(InprocAirServer(factory))
             connect = partial(
                 AirClient, server.endpoint, seed=scenario.seed, context=server.context, timeout_s=config.timeout_s
             )
             where = f"air server in this process at {server.endpoint}"
         else:
             bind = "tcp://127.0.0.1:0" if config.transport == "tcp" else None
-            process = stack.enter_context(AirServerProcess(bind, parts=_parts(link), backend=scenario.link.backend))
+            settings = None if stream is None else stream.model_dump_json()
+            served = AirServerProcess(
+                bind, parts=_parts(link), files=files(link), stream=settings, backend=scenario.link.backend
+            )
+            process = stack.enter_context(served)
             connect = partial(process.client, seed=scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts)
             server_pid = process.pid
             where = f"air server process {process.pid} at {process.endpoint}"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GUIDES]
 
 
 def blocks(page: str) -> list[str]:
@@ -23,6 +24,15 @@ def test_the_readmes_python_runs(number, tmp_path, monkeypatch):
     exec(compile(found[number], f"README block {number}", "exec"), {})
 
 
+def test_the_python_of_the_api_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("docs/api.md")
+    exec(compile(block, "docs/api.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "{'a': 'analog', 'b': 'sign'}" in printed
+    assert "(5, 1)" in printed
+
+
 def test_the_example_scheme_works_from_a_users_own_module(tmp_path, monkeypatch):
     (tmp_path / "mylab").mkdir()
     (tmp_path / "mylab" / "root.py").write_text(blocks("docs/extending.md")[0])
@@ -34,6 +44,24 @@ def test_the_example_scheme_works_from_a_users_own_module(tmp_path, monkeypatch)
     payloads = np.full((50, 3, 1), -2.5)
     assert np.allclose(link.aggregate(np.arange(50), payloads).estimates, -2.5, atol=1e-2)
     sys.modules.pop("mylab.root", None)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.stem)
+def test_the_guides_parts_work_and_pass_their_own_checks(page, tmp_path, monkeypatch):
+    """A block that begins with ``# mylab/NAME.py`` is that file; the others are run."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mylab").mkdir()
+    ran = 0
+    for number, block in enumerate(blocks(str(page.relative_to(ROOT)))):
+        if named := re.match(r"# (mylab/\w+\.py)\n", block):
+            (tmp_path / named.group(1)).write_text(block)
+        else:
+            assert "assert" in block
+            exec(compile(block, f"{page.name} block {number}", "exec"), {})
+            ran += 1
+    assert ran
+    for name in [name for name in sys.modules if name == "mylab" or name.startswith("mylab.")]:
+        sys.modules.pop(name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -53,3 +81,13 @@ def test_the_readmes_commands_exist():
     assert commands >= {"run", "replay", "bench", "air", "scenarios"}
     for command in sorted(commands):
         assert runner.invoke(app, [command, "--help"]).exit_code == 0, command
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = [path.relative_to(ROOT / "docs") for path in PAGES if path.name not in ("README.md", "index.md")]
+    listed = {
+        line.strip() for toctree in re.findall(r"```{toctree}(.*?)```", index, re.DOTALL) for line in toctree.splitlines()
+    }
+    assert {str(page.with_suffix("")) for page in pages} - listed == set()
+    assert all(f"<tutorials/{path.name}>" in index for path in (ROOT / "docs" / "tutorials").glob("*.ipynb"))

@@ -1,7 +1,7 @@
 """A channel that plays a sounding: measured taps, interpolated in time.
 
-Kind ``channels`` of the physical layer. ``channel.model = "bridge.captures.measured:Part"`` takes the file from
-``channel.file``; from Python, or where a configuration names a class of one's own, ``Room = measured("room.h5")``.
+Kind ``channels`` of the physical layer. ``channel.model = "measured"`` takes the file from ``channel.file``; from Python, or
+where a configuration names a class of one's own, ``Room = measured("room.h5")``.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ class Part:
         del draws  # nothing is random here
         from phy.errors import PhyError
 
-        file = self.file if self.file is not None else getattr(config.channel, "file", None)
+        file = self.file if self.file is not None else config.channel.file
         if file is None:
             raise PhyError(
                 "the measured channel needs its sounding: set link.channel.file to an HDF5 file of pairzero capture sound"

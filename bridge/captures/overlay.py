@@ -1,7 +1,7 @@
 """An emulated air with a recording on top: interference or noise from the field, at a stated level.
 
-``burst.air = "bridge.captures.overlay:Air"`` takes its settings from ``burst.overlay``; from Python, or where a configuration
-names a class of one's own, ``Jammed = overlaid(OverlayConfig(...))``.
+``burst.air = "overlay"`` takes its settings from ``burst.overlay``; from Python, or where a configuration names a class of
+one's own, ``Jammed = overlaid(OverlayConfig(...))``.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bridge.captures.errors import CaptureError
 from bridge.captures.raw import read_raw
 from bridge.captures.recording import Recording, open_recording
+from bridge.captures.resampling import resampled
 
 if TYPE_CHECKING:
     from phy.config import LinkConfig
@@ -42,6 +43,7 @@ class OverlayConfig(BaseModel):
     )
     format: str | None = Field(None, description="raw recordings: cf32, sc16, wav, ...")
     sample_rate_hz: float | None = Field(None, gt=0, allow_inf_nan=False, description="raw recordings: sample rate")
+    resample: bool = Field(False, description="bring the recording to the link's sample rate")
 
     def open(self) -> Recording:
         """The recording; raises :class:`bridge.captures.errors.CaptureError`."""
@@ -67,7 +69,10 @@ class Air:
 
         self._settings = self.settings or _of(config)
         try:
-            recording = self._settings.open().at_rate(config.burst.sample_rate_hz)
+            recording = self._settings.open()
+            if self._settings.resample:
+                recording = resampled(recording, config.burst.sample_rate_hz)
+            recording = recording.at_rate(config.burst.sample_rate_hz)
         except CaptureError as error:
             raise PhyError(f"the overlay cannot be used: {error}") from error
         self._samples = recording.samples
@@ -123,14 +128,23 @@ def overlaid(settings: OverlayConfig) -> type[Air]:
     return type("Overlaid", (Air,), {"settings": settings, "__doc__": Air.__doc__})
 
 
+def fault(error: ValidationError) -> str:
+    """The setting and what is wrong with it; a name that does not exist first, since another is then missing as well."""
+    faults = error.errors(include_url=False)
+    first = next((entry for entry in faults if entry["type"] == "extra_forbidden"), faults[0])
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting; settings are {', '.join(OverlayConfig.model_fields)}"
+    return f"{name}: {first['msg']}"
+
+
 def _of(config: "LinkConfig") -> OverlayConfig:
     from phy.errors import PhyError
 
-    given = getattr(config.burst, "overlay", None)
+    given = config.burst.overlay
     if not given:
         raise PhyError("the overlay needs link.burst.overlay with at least file and level_db")
     try:
         return OverlayConfig.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise PhyError(f"link.burst.overlay.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise PhyError(f"link.burst.overlay.{fault(error)}") from None

@@ -60,8 +60,8 @@ class Recording:
         """Itself; raises :class:`CaptureError` where its sample rate is another."""
         if not math.isclose(self.sample_rate_hz, sample_rate_hz, rel_tol=1e-9):
             raise CaptureError(
-                f"{self.path} was sampled at {self.sample_rate_hz:g} Hz and {sample_rate_hz:g} Hz are needed; resample it, or "
-                "set link.burst.sample_rate_hz"
+                f"{self.path} was sampled at {self.sample_rate_hz:g} Hz and {sample_rate_hz:g} Hz are needed; set "
+                "link.burst.sample_rate_hz, or have it resampled (--resample, or resample = true of an overlay)"
             )
         return self
 

@@ -1,11 +1,11 @@
 """Settings of a sample stream: sockets, framing and the flowgraph at the other end.
 
-They belong to the machine on which the air runs, not to an experiment, and they name a program to start: so they come from
-a file on that machine and never from a client.
+They name a program to start, so they come from whoever starts the run or the air server, and never from a client.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,10 +16,12 @@ from bridge.endpoints import parse_endpoint
 from bridge.errors import EndpointError
 from bridge.streams.errors import StreamConfigError
 
-__all__ = ["KINDS", "Kind", "StreamConfig", "checked_address"]
+__all__ = ["KINDS", "WHERE_TO", "Kind", "StreamConfig", "checked_address"]
 
 Kind = Literal["push_pull", "pub_sub", "req_rep", "srsran"]
 KINDS: tuple[Kind, ...] = ("push_pull", "pub_sub", "req_rep", "srsran")
+# What to do where there is nothing at the other end.
+WHERE_TO = "give a command that starts it, or the addresses send and receive of one that runs"
 Seconds = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
 
 
@@ -63,26 +65,34 @@ class StreamConfig(BaseModel):
             raise ValueError("srsran's messages carry no tags; leave pass_tags out, or choose req_rep")
         if bool(self.send) != bool(self.receive):
             raise ValueError("send and receive go together; give both, or neither and a command")
-        if not self.send and not self.command:
-            raise ValueError("give a command that starts the flowgraph, or the addresses send and receive of one that runs")
         if self.command and not (self.send_bind and not self.receive_bind) and not self.send:
             raise ValueError("private addresses are bound where we send and connected where we receive; give send and receive")
         for address in (*self.send, *self.receive):
             checked_address(address, insecure=self.insecure)
         return self
 
+    @property
+    def on(self) -> bool:
+        """Whether there is anything at the other end."""
+        return bool(self.send or self.command)
+
     @classmethod
-    def load(cls, path: str | Path) -> StreamConfig:
-        """Read the settings from a TOML file.
+    def load(cls, source: str) -> StreamConfig:
+        """Read the settings from a TOML file, or from JSON where `source` begins with a brace.
 
         Raises:
             StreamConfigError: it cannot be read, or what it says makes no sense.
         """
+        inline = source.lstrip().startswith("{")
+        origin = "the stream settings" if inline else f"the stream settings {source}"
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise StreamConfigError(f"the stream settings {path} cannot be read: {error}") from None
-        return cls.of(data, str(path))
+            data = json.loads(source) if inline else tomllib.loads(Path(source).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:  # TOML, JSON and UTF-8 have errors of their own, all of this kind
+            raise StreamConfigError(f"{origin} cannot be read: {error}") from None
+        found = cls.of(data, origin)
+        if not found.on:
+            raise StreamConfigError(f"{origin} name no flowgraph: {WHERE_TO}")
+        return found
 
     @classmethod
     def of(cls, data: dict[str, Any], origin: str = "stream settings") -> StreamConfig:

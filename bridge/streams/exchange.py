@@ -64,7 +64,7 @@ class StreamExchange:
         self._config = config
         self._ended = ended
         self.ledger = Ledger(received=[0] * len(receive))
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=2)
         self._senders: list[SendPort] = []
         self._receivers: list[ReceivePort] = []
         try:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.endpoints import PrivateEndpoint
-from bridge.streams.config import StreamConfig
+from bridge.streams.config import WHERE_TO, StreamConfig
 from bridge.streams.errors import StreamConfigError, StreamError, StreamSilent
 from bridge.streams.exchange import Ledger, StreamExchange
 from bridge.streams.flowgraph import Flowgraph
@@ -51,6 +51,8 @@ class StreamSession:
 
     def __init__(self, config: StreamConfig, *, antennas: int = 1, rate_hz: float | None = None) -> None:
         self.config = config
+        if not config.on:
+            raise StreamConfigError(f"the stream leads nowhere: {WHERE_TO}")
         if config.receive and len(config.receive) != antennas:
             raise StreamConfigError(f"{len(config.receive)} addresses return samples for {antennas} antennas; give one each")
         self._antennas, self._rate_hz = antennas, rate_hz
@@ -138,6 +140,8 @@ class StreamSession:
         words += [word for address in receive for word in ("--received", address)]
         if self.config.key:
             words += ["--key", self.config.key]
+        if self.config.insecure:
+            words += ["--insecure"]
         return [*words, "--kind", self.config.kind, *(["--pass-tags"] if self.config.pass_tags else [])]
 
     def _last_words(self) -> str:

@@ -9,9 +9,11 @@ from learning.config import ModelConfig
 from learning.data import TaskData
 from learning.discovery import find as _find
 from learning.discovery import names as _names
+from learning.errors import LearningError, ModelError
+from learning.models._subset import merge_adapters, narrow
 from learning.objective import Objective, Progress
 
-__all__ = ["build", "find", "names"]
+__all__ = ["build", "find", "merge_adapters", "names"]
 
 
 def names() -> list[str]:
@@ -25,5 +27,19 @@ def find(kind: str) -> Callable[[ModelConfig, TaskData, Progress | None], Object
 
 
 def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> Objective:
-    """Load or make the model that ``config`` names, for the labels and wording of ``data``."""
-    return find(config.kind)(config, data, progress)
+    """Load or make the model that ``config`` names, for the labels and wording of ``data``; only what it names is trainable.
+
+    :raises ModelError: it cannot be; for a user's own kind also where its code fails
+    """
+    make = find(config.kind)
+    if ":" not in config.kind:
+        return narrow(make(config, data, progress), config)
+    from learning.own import as_objective
+
+    try:
+        made = make(config, data, progress)
+    except LearningError:
+        raise
+    except Exception as error:
+        raise ModelError(f"the model kind {config.kind} failed while it was made: {type(error).__name__}: {error}") from error
+    return narrow(as_objective(made, config), config)

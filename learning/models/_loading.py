@@ -1,10 +1,10 @@
-"""Load a causal language model and its tokenizer; make random weights and word tokenizers where there are none."""
+"""Load a model of transformers and its tokenizer; make random weights and word tokenizers where there are none."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from learning.perturbation import Perturbation
 
 __all__ = [
     "check_folder",
+    "draw_tensors",
     "draw_weights",
     "load_pretrained",
     "load_tokenizer",
+    "load_with_missing",
     "model_config",
     "quiet_loading",
     "unloadable",
@@ -69,22 +71,29 @@ def check_folder(path: str, *, weights: bool) -> None:
         )
 
 
-def load_pretrained(path: str) -> torch.nn.Module:
-    """The causal language model in a folder or under a hub name, in float32; no weight may be missing."""
-    from transformers import AutoModelForCausalLM
+def load_pretrained(path: str, auto: str = "AutoModelForCausalLM") -> torch.nn.Module:
+    """The language model in a folder or under a hub name, in float32; no weight may be missing.
 
-    with quiet_loading():
-        try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path, dtype=torch.float32, local_files_only=Path(path).is_dir(), output_loading_info=True
-            )
-            model: torch.nn.Module = loaded[0]
-            missing = sorted(loaded[1]["missing_keys"])
-        except Exception as error:
-            raise unloadable(path, error) from error
+    :param auto: the class of transformers that says of which kind
+    """
+    model, missing = load_with_missing(path, auto)
     if missing:
         raise ModelError(f"the weights in {path} lack {len(missing)} tensors, such as {missing[0]}; complete the download")
     return model
+
+
+def load_with_missing(path: str, auto: str, **settings: Any) -> tuple[torch.nn.Module, list[str]]:
+    """(the model, names of the tensors that its folder lacks); those hold whatever transformers put there."""
+    import transformers
+
+    with quiet_loading():
+        try:
+            loaded: Any = getattr(transformers, auto).from_pretrained(
+                path, dtype=torch.float32, local_files_only=Path(path).is_dir(), output_loading_info=True, **settings
+            )
+        except Exception as error:
+            raise unloadable(path, error) from error
+    return loaded[0], sorted(loaded[1]["missing_keys"])
 
 
 def load_tokenizer(path: str) -> Any:
@@ -109,27 +118,30 @@ def model_config(path: str | None) -> Any:
         raise unloadable(path, error) from error
 
 
-def draw_weights(configuration: Any, seed: int) -> torch.nn.Module:
-    """A causal language model with weights drawn by us: the same bits on every machine and version.
+def draw_weights(configuration: Any, seed: int, auto: str = "AutoModelForCausalLM") -> torch.nn.Module:
+    """A model with weights drawn by us: the same bits on every machine and version.
 
     Matrices are 0.02 (or the configuration's own deviation) times the Gaussian law of the perturbation under another
     purpose tag, gains are 1, offsets 0.
     """
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     with quiet_loading():
-        model: torch.nn.Module = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            configuration, dtype=torch.float32
-        )
+        model: torch.nn.Module = getattr(transformers, auto).from_config(configuration, dtype=torch.float32)
+    draw_tensors(model, configuration, seed)
+    return model
+
+
+def draw_tensors(model: torch.nn.Module, configuration: Any, seed: int, only: Collection[str] | None = None) -> None:
+    """Draw the weights of ``model``, or those of the tensors ``only``, as ``draw_weights`` says."""
     deviation = getattr(configuration, "init_std", None) or getattr(configuration, "initializer_range", None) or 0.02
-    vectors = trainable(model)
+    vectors = [vector for vector in trainable(model) if only is None or vector.name in only]
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     for vector in vectors:
         gain = len(shapes[vector.name]) == 1 and vector.name.endswith("weight")
         vector.flat.fill_(1.0 if gain else 0.0)
     matrices = [vector for vector in vectors if len(shapes[vector.name]) > 1]
     Perturbation(matrices, seed, "gaussian", purpose=INITIAL_WEIGHTS).add(0, np.float32(deviation))
-    return model
 
 
 def word_tokenizer(texts: Iterable[str], required: Iterable[str], limit: int, configuration: Any) -> Any:

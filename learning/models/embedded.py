@@ -6,12 +6,12 @@ from learning.config import ModelConfig
 from learning.data import TaskData
 from learning.errors import ModelError
 from learning.models import causal_lm
-from learning.objective import Progress
+from learning.objective import Objective, Progress
 
 __all__ = ["build"]
 
 
-def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> causal_lm.CausalLanguageModel:
+def build(config: ModelConfig, data: TaskData, progress: Progress | None = None) -> Objective:
     """The embedded model as a causal language model; ``config.path`` must be empty."""
     from learning import embedded
 

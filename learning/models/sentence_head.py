@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from learning.config import ModelConfig
-from learning.data import Example, TaskData
+from learning.data import Example, TaskData, parts
 from learning.errors import ModelError
 from learning.models._loading import load_tokenizer, quiet_loading, unloadable, usable_device
 from learning.objective import Classifier, Indices, Progress
@@ -37,8 +37,10 @@ def build(config: ModelConfig, data: TaskData, progress: Progress | None = None)
     """A head for the labels of ``data`` on the encoder in ``config.path`` (the MiniLM package's by default)."""
     if config.draws_weights:
         raise ModelError("the kind sentence_head has no random weights: a random encoder says nothing; leave it false")
+    if data.generates:
+        raise ModelError("a classifier writes no answers; take model.kind causal_lm for this task")
     folder = minilm_folder() if config.path is None else Path(config.path)
-    return SentenceHead(_Encoder(folder, config, progress), len(data.labels), config.device)
+    return SentenceHead(_Encoder(folder, config, progress), len(data.labels), config.device, config.loss)
 
 
 def minilm_folder() -> Path:
@@ -67,7 +69,7 @@ class Features:
 class SentenceHead(Classifier):
     """D x labels weights and an offset per label on fixed features (770 weights for MiniLM and two labels)."""
 
-    def __init__(self, encoder: _Encoder, labels: int, device: str = "cpu") -> None:
+    def __init__(self, encoder: _Encoder, labels: int, device: str = "cpu", loss: str = "likelihood") -> None:
         self._encoder = encoder
         self._device = usable_device(device)
         # skip_init: the ordinary constructor would draw from the global generator
@@ -81,11 +83,14 @@ class SentenceHead(Classifier):
         self.model: torch.nn.Module = self._head.to(self._device)
         self.base_weights_sha256 = weights_sha256(self.model)
         self.identity = {"model_kind": "sentence_head", "encoder_sha256": encoder.sha256}
+        if loss != "likelihood":
+            self.identity["loss"] = loss
+        self.minimises = loss
         self.notes = ["only a linear head on frozen sentence features is trained"]
 
     def prepare(self, examples: Sequence[Example]) -> Features:
         """Embed the sentences, or read their features from the cache folder."""
-        values = torch.from_numpy(self._encoder.features([text for text, _ in examples]))
+        values = torch.from_numpy(self._encoder.features([" ".join(parts(text)) for text, _ in examples]))
         labels = torch.tensor([label for _, label in examples])
         return Features(values.to(self._device), labels.to(self._device))
 

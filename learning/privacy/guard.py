@@ -7,8 +7,8 @@ reports. It holds nothing that the journal does not hold, and is rebuilt from th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +16,42 @@ import numpy.typing as npt
 from learning.journal import Journal
 from learning.privacy.errors import PrivacyError
 from learning.privacy.odometer import Odometer
-from learning.privacy.postprocess import RunningWiener
+from learning.privacy.postprocess import Broadcast, Processing
 
-__all__ = ["EPSILON", "MU", "RAW", "Charges", "PrivacyGuard"]
+__all__ = ["EPSILON", "MU", "RAW", "Charges", "Counter", "PrivacyGuard"]
 
 Bools = npt.NDArray[np.bool_]
 
-#: Names of the guard's diagnostics in a journal.
-EPSILON, MU, RAW = "epsilon_spent", "privacy_mu", "raw_estimate"
+#: Names of the guard's diagnostics in a journal: MU is what a coherent round cost, RAW what was received (RAW_1, RAW_2, ... of
+#: further directions) where something else was applied.
+EPSILON, MU, RAW = "epsilon_spent", Odometer.unit, "raw_estimate"
 
 _NOTHING: Mapping[str, float] = {}
 
 
+class Counter(Protocol):
+    """Adds up what rounds cost: an :class:`learning.privacy.odometer.Odometer`, or one of energy detection."""
+
+    #: What a cost is called in the journal.
+    unit: str
+
+    @property
+    def rounds(self) -> int:
+        """Rounds so far, those that cost nothing included."""
+
+    @property
+    def epsilon(self) -> float:
+        """Spent so far, never less than was."""
+
+    def would_exceed(self, cost: float, /) -> bool:
+        """Whether one more round of this cost would pass the budget."""
+
+    def spend(self, cost: float, /) -> None:
+        """Record one round; raises :class:`PrivacyError` where it would pass the budget."""
+
+
 class Charges(Protocol):
-    """What rounds cost."""
+    """What rounds cost, in the unit of their counter. A round is charged once, however many scalars it carries."""
 
     def bound(self, round_index: int, present: Bools) -> float:
         """No less than ``realised`` of the round, known before it is sent to those present [K]."""
@@ -38,7 +60,7 @@ class Charges(Protocol):
         """What the round cost, from the link's diagnostics."""
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
-        """Variance of the estimate's noise, from what is public; infinity where nothing was heard."""
+        """Variance of the noise of each estimate, from what is public; infinity where nothing was heard."""
 
 
 class PrivacyGuard:
@@ -46,25 +68,29 @@ class PrivacyGuard:
 
     :param odometer: with a budget, the run stops before the round that would pass it; without one it only counts
     :param charges: what rounds cost
-    :param estimate: what is applied: the estimate as it is, clipped to ``limit``, or shrunk (Wiener, causal) and clipped
-    :param limit: largest magnitude that a true mean can have
+    :param estimate: what is applied: the estimates as they are, clipped to ``limit``, or shrunk (Wiener, causal) and clipped
+    :param limit: largest magnitude that a true mean can have; in Euclidean norm over the directions where ``joint``
     :param identity: what a resumed run must share with the first one; goes into the journal
+    :param directions: estimates of a round
+    :param joint: whether a device's values of a round are clipped jointly
     """
 
     def __init__(
         self,
-        odometer: Odometer,
+        odometer: Counter,
         charges: Charges,
-        estimate: Literal["none", "clip", "wiener"],
+        estimate: Processing,
         limit: float,
         identity: Mapping[str, Any],
+        directions: int = 1,
+        joint: bool = False,
     ) -> None:
         self.identity = dict(identity)
         self._odometer = odometer
         self._charges = charges
         self._estimate = estimate
-        self._limit = limit
-        self._wiener = RunningWiener(limit * limit) if estimate == "wiener" else None
+        self._broadcast = Broadcast(estimate, limit, directions, joint)
+        self._directions = directions
         self._bound = math.inf
 
     @property
@@ -85,27 +111,31 @@ class PrivacyGuard:
         return not self._odometer.would_exceed(self._bound)
 
     def settle(
-        self, round_index: int, estimate: float | None, diagnostics: Mapping[str, float] | None
-    ) -> tuple[float | None, dict[str, float]]:
-        """The estimate to apply, and what goes into the journal.
+        self, round_index: int, estimates: Sequence[float] | None, diagnostics: Mapping[str, float] | None
+    ) -> tuple[tuple[float, ...] | None, dict[str, float]]:
+        """The estimates to apply, one per direction, and what goes into the journal.
 
-        :param estimate: as it was received; None where the round was lost
+        :param estimates: as they were received; None where the round was lost
         :param diagnostics: the link's own; None where nothing was sent
-        :raises PrivacyError: the round cost more than its bound
+        :raises PrivacyError: the round cost more than its bound, or has another number of estimates than directions
         """
-        mu = 0.0 if diagnostics is None else self._charges.realised(round_index, diagnostics)
-        if mu > self._bound:
+        cost = 0.0 if diagnostics is None else self._charges.realised(round_index, diagnostics)
+        if cost > self._bound:
             raise PrivacyError(
-                f"round {round_index} cost mu = {mu:g}, more than the {self._bound:g} that was planned: the link is not the "
+                f"round {round_index} cost mu = {cost:g}, more than the {self._bound:g} that was planned: the link is not the "
                 "one that the plan was made for; use the scenario's own air server"
             )
-        self._odometer.spend(mu)
-        notes = {MU: mu, EPSILON: self._odometer.epsilon}
-        if estimate is None:
+        self._odometer.spend(cost)
+        notes = {self._odometer.unit: cost, EPSILON: self._odometer.epsilon}
+        if estimates is None:
             return None, notes
+        if len(estimates) != self._directions:
+            raise PrivacyError(
+                f"round {round_index} has {len(estimates)} estimates, and privacy was planned for {self._directions}"
+            )
         if self._estimate != "none":
-            notes[RAW] = estimate
-        return self._processed(round_index, estimate, diagnostics or _NOTHING), notes
+            notes.update(zip(self._raw_names, estimates, strict=True))
+        return self._processed(round_index, estimates, diagnostics or _NOTHING), notes
 
     def rebuild(self, journal: Journal) -> None:
         """Charge, and learn from, the journal's rounds that are not accounted yet.
@@ -115,18 +145,19 @@ class PrivacyGuard:
         for row in journal.rows():
             if row.round < self._odometer.rounds:
                 continue
-            mu = row.diagnostics.get(MU)
-            if mu is None:
+            cost = row.diagnostics.get(self._odometer.unit)
+            if cost is None:
                 raise PrivacyError(f"{journal.path} does not say what round {row.round} cost; restore it from a copy")
-            self._odometer.spend(mu)
-            raw = row.diagnostics.get(RAW)
-            if raw is not None:
+            self._odometer.spend(cost)
+            raw = [value for name in self._raw_names if (value := row.diagnostics.get(name)) is not None]
+            if len(raw) == self._directions:
                 known = {name: value for name, value in row.diagnostics.items() if value is not None}
                 self._processed(row.round, raw, known)
 
-    def _processed(self, round_index: int, raw: float, diagnostics: Mapping[str, float]) -> float:
-        value = raw
-        if self._wiener is not None:
-            variance = self._charges.noise_variance(round_index, diagnostics)
-            value = float(self._wiener.apply(np.array([raw]), variance)[0])
-        return value if self._estimate == "none" else min(max(value, -self._limit), self._limit)
+    @property
+    def _raw_names(self) -> list[str]:
+        return [f"{RAW}_{i}" if i else RAW for i in range(self._directions)]
+
+    def _processed(self, round_index: int, raw: Sequence[float], diagnostics: Mapping[str, float]) -> tuple[float, ...]:
+        variance = self._charges.noise_variance(round_index, diagnostics) if self._estimate == "wiener" else math.nan
+        return self._broadcast.apply(raw, variance)

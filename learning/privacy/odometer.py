@@ -42,6 +42,8 @@ class Odometer:
     :raises PrivacyError: an accountant that cannot certify the schedule, or bad delta, budget or refresh_rounds
     """
 
+    unit = "privacy_mu"
+
     def __init__(
         self,
         delta: float,

@@ -7,15 +7,20 @@ the schedule, (clip / K)^2 (sigma^2 / a_t^2 + K s_t^2).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from learning.privacy.errors import PrivacyError
 
-__all__ = ["RunningWiener", "clip", "gaussian_mse", "joint_clip", "wiener"]
+__all__ = ["Broadcast", "Processing", "RunningWiener", "clip", "gaussian_mse", "joint_clip", "wiener"]
 
 Floats = npt.NDArray[np.float64]
+
+#: What is applied of a received estimate: as it is, clipped, or shrunk (Wiener, causal) and clipped.
+Processing = Literal["none", "clip", "wiener"]
 
 
 def clip(estimate: Floats, limit: float) -> Floats:
@@ -107,6 +112,35 @@ class RunningWiener:
         if set(state) != {"sum", "weight"} or not all(math.isfinite(value) for value in state.values()):
             raise PrivacyError('this is no state of RunningWiener; it has the finite numbers "sum" and "weight"')
         self._sum, self._weight = float(state["sum"]), float(state["weight"])
+
+
+class Broadcast:
+    """What the server makes of each round's estimates before everybody applies them, with what earlier rounds told.
+
+    :param processing: none, clip, or wiener (shrink, then clip)
+    :param limit: largest magnitude that a true mean can have; in Euclidean norm over the directions where ``joint``
+    :param directions: estimates n of a round
+    :param joint: whether payloads are clipped jointly, so that means lie in a ball of radius ``limit``
+    """
+
+    def __init__(self, processing: Processing, limit: float, directions: int = 1, joint: bool = False) -> None:
+        if processing not in get_args(Processing):
+            raise PrivacyError(f"no post-processing is called {processing!r}; choose {', '.join(get_args(Processing))}")
+        self._processing = processing
+        self._limit = limit
+        self._joint = joint and directions > 1
+        power = limit * limit / directions if self._joint else limit * limit
+        self._wiener = RunningWiener(power) if processing == "wiener" else None
+
+    def apply(self, estimates: Sequence[float], noise_variance: float) -> tuple[float, ...]:
+        """Process one round's n estimates, whose noise has this variance each (only ``wiener`` looks at it)."""
+        if self._processing == "none":
+            return tuple(estimates)
+        values = np.array(estimates, np.float64)
+        if self._wiener is not None:
+            values = self._wiener.apply(values, noise_variance)
+        values = joint_clip(values, self._limit) if self._joint else clip(values, self._limit)
+        return tuple(values.tolist())
 
 
 def gaussian_mse(

@@ -33,6 +33,10 @@ class Sensitivity:
     :param batch: the fixed number b that the sum over the samples is divided by, never the realised size of a batch; for
         records of analog payloads only
     :param payload: ``analog``, or ``sign``: one record can flip a sign, so the change is 2 (in votes) whatever b
+    :param directions: n values of a device and round; their change is measured in Euclidean norm, as noise of one strength on
+        each of them asks for, and is charged once
+    :param joint: whether the n values (or each sample's) are clipped jointly to a norm of ``clip``, which makes their change
+        that of a single value; values that are clipped one by one change by sqrt(n) times as much, and votes always do
     :raises PrivacyError: clip or batch not positive, batch missing, or batch given where nothing may be divided by it
     """
 
@@ -40,6 +44,8 @@ class Sensitivity:
     clip: float
     batch: int | None = None
     payload: Payload = "analog"
+    directions: int = 1
+    joint: bool = False
 
     def __post_init__(self) -> None:
         if self.relation not in _STATEMENTS:
@@ -48,6 +54,8 @@ class Sensitivity:
             raise PrivacyError(f"there is no payload {self.payload!r}; choose analog or sign")
         if not (self.clip > 0 and math.isfinite(self.clip)):
             raise PrivacyError(f"clip must be positive and finite, got {self.clip}; without clipping one change is unbounded")
+        if self.directions < 1:
+            raise PrivacyError(f"directions must be at least 1, got {self.directions}")
         if self.batch is not None and self.batch < 1:
             raise PrivacyError(f"batch must be at least 1, got {self.batch}")
         if self.payload == "sign":
@@ -63,11 +71,15 @@ class Sensitivity:
 
     @property
     def delta(self) -> float:
-        """The largest change, in units of the payload (analog) or in votes of +-1 (sign)."""
+        """The largest change in Euclidean norm, in units of the payload (analog) or in votes of +-1 (sign)."""
         if self.payload == "sign":
-            return 2.0
+            return 2.0 * self._spread
         factor = 1.0 if self.relation == "record_add_remove" else 2.0
-        return factor * self.clip / (self.batch or 1)
+        return factor * self.clip * self._spread / (self.batch or 1)
+
+    @property
+    def _spread(self) -> float:
+        return 1.0 if self.joint and self.payload == "analog" else math.sqrt(self.directions)
 
     @property
     def ratio(self) -> float:
@@ -77,14 +89,20 @@ class Sensitivity:
     @property
     def statement(self) -> str:
         """The neighbouring relation and the sensitivity in one sentence."""
+        n, many = self.directions, self.directions > 1
+        root = "" if self._spread == 1.0 else f" sqrt({n})"
+        what = f"the {n} values of a round change, in Euclidean norm," if many else "a value changes"
         if self.payload == "sign":
-            change = "the device's vote changes by at most 2, whatever the batch size"
+            votes = f"the device's {n} votes of a round change, in Euclidean norm," if many else "the device's vote changes"
+            change = f"{votes} by at most 2{root}, whatever the batch size"
         elif self.relation == "client_value":
-            change = f"a value changes by at most 2 clip = {self.delta:g}"
+            change = f"{what} by at most 2 clip{root} = {self.delta:g}"
         elif self.relation == "record_replace_one":
-            change = f"a value changes by at most 2 clip / b = {self.delta:g}"
+            change = f"{what} by at most 2 clip{root} / b = {self.delta:g}"
         else:
-            change = f"a value, a sum over the fixed b = {self.batch}, changes by at most clip / b = {self.delta:g}"
+            sums = f"the {n} values of a round, sums over the fixed b = {self.batch}, change, in Euclidean norm,"
+            what = sums if many else f"a value, a sum over the fixed b = {self.batch}, changes"
+            change = f"{what} by at most clip{root} / b = {self.delta:g}"
         return f"{_STATEMENTS[self.relation]}; {change}"
 
 

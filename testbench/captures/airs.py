@@ -1,25 +1,17 @@
 """Airs at the seam between transmitter and receiver: one that remembers what passes, and one that plays it back."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phy.config import LinkConfig
 from phy.link import Link
+from phy.waveform_airs import Air, MakeAir
 from testbench.errors import TestbenchError
 from testbench.scenario import Scenario
 
 Complexes = NDArray[np.complex64]
-
-
-class Air(Protocol):
-    """What carries bursts [K, N] of a round to samples [M, N]."""
-
-    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
-        """Received samples of one slot."""
-        ...
 
 
 class RememberingAir:
@@ -27,14 +19,14 @@ class RememberingAir:
 
     def __init__(self, inner: Air) -> None:
         self._inner = inner
-        self._passed: tuple[Complexes, Complexes] | None = None
+        self._passed: tuple[Complexes, Complexes | None] | None = None
 
-    def take(self) -> tuple[Complexes, Complexes] | None:
-        """The last slot's bursts [K, N] and samples [M, N], once; None where nothing passed since."""
+    def take(self) -> tuple[Complexes, Complexes | None] | None:
+        """The last slot's bursts [K, N] and samples [M, N] (None: lost), once; None where nothing passed since."""
         passed, self._passed = self._passed, None
         return passed
 
-    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
+    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes | None:
         """What the air behind it returns."""
         samples = self._inner.transmit(bursts, round_index, sounded, reference_sample)
         self._passed = (bursts, samples)
@@ -42,12 +34,12 @@ class RememberingAir:
 
 
 class PlaybackAir:
-    """Recorded samples [M, N] of each round, whatever is sent: an air that cannot react."""
+    """Recorded samples [M, N] of each round (None: a slot that the air lost), whatever is sent: an air that cannot react."""
 
-    def __init__(self, slots: Mapping[int, Complexes]) -> None:
+    def __init__(self, slots: Mapping[int, Complexes | None]) -> None:
         self._slots = slots
 
-    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
+    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes | None:
         """The recorded slot; raises :class:`testbench.errors.TestbenchError` for a round that was not recorded."""
         del bursts, sounded, reference_sample
         if round_index not in self._slots:
@@ -55,8 +47,13 @@ class PlaybackAir:
         return self._slots[round_index]
 
 
-def waveform_link(config: LinkConfig, seed: int, wrap: Callable[[Any], Air]) -> Link:
-    """A link whose air is ``wrap`` of the one that it was configured with; everything else is the link's own code.
+def silent_air(*_: object) -> PlaybackAir:
+    """For a link that is asked for its layout alone: no file is opened and no flowgraph started."""
+    return PlaybackAir({})
+
+
+def waveform_link(config: LinkConfig, seed: int, make_air: MakeAir | None = None) -> Link:
+    """A link over the air that ``make_air`` makes; None: the one that it was configured with.
 
     Raises :class:`testbench.errors.TestbenchError` for a link without waveforms.
     """
@@ -65,11 +62,7 @@ def waveform_link(config: LinkConfig, seed: int, wrap: Callable[[Any], Air]) -> 
             'captures hold waveforms, and this link has fidelity "symbol"; set link.fidelity to waveform (on the command line: '
             "--set link.fidelity=waveform)"
         )
-    link = Link(config, seed)
-    # The air is a link's only way out of the process: nothing else has to be exchanged.
-    carrier: Any = link._carrier
-    carrier._air = wrap(carrier._air)
-    return link
+    return Link(config, seed, make_air)
 
 
 def refuse_private(scenario: Scenario) -> None:
@@ -78,9 +71,3 @@ def refuse_private(scenario: Scenario) -> None:
         raise TestbenchError(
             "captures hold what everybody sent, which a privacy claim keeps from the server; leave privacy.epsilon out"
         )
-
-
-def slot_layout(link: Link, devices: int, scalars: int) -> Any:
-    """The :class:`phy.burst.layout.BurstLayout` with which a waveform link sends."""
-    carrier: Any = link._carrier
-    return carrier.layout(devices, scalars)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from bridge.captures.errors import CaptureError
 from bridge.captures.recording import COLLECTION, Annotation, Recording, open_collection, open_recording
 from phy.config import LinkConfig
+from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR
 from testbench.errors import TestbenchError
 
 Complexes = NDArray[np.complex64]
@@ -29,7 +30,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class Capture:
-    """Received slots [B, M, N] of ``rounds`` [B], and, where they were recorded, bursts [B, K, N] and the truth."""
+    """Received slots [B, M, N] of ``rounds`` [B], and, where they were recorded, bursts [B, K, N] and the truth.
+
+    ``slot_lost`` [B]: the air had lost the slot, and zeros stand for it.
+    """
 
     path: Path
     config: LinkConfig
@@ -38,6 +42,7 @@ class Capture:
     devices: int
     scalars: int
     slots: Complexes
+    slot_lost: NDArray[np.bool_]
     bursts: Complexes | None
     truth: Truth | None
 
@@ -95,11 +100,14 @@ def load_capture(path: Path, allow_parts: Iterable[str] = ()) -> Capture:
         devices,
         scalars,
         np.stack([_slots(r, count, rounds) for r in heard], axis=1),
+        np.array([note.own("slot_lost") is True for note in first.annotations]),
         np.stack([_slots(r, count, rounds) for r in sent], axis=1) if len(sent) == devices else None,
         _truth(first, devices, scalars),
     )
 
 
+# Airs are not loaded to replay what they carried.
+_NOT_LOADED = (STREAM_AIR, OVERLAY_AIR)
 _STATE = "state --scenario, --devices, --format and --sample-rate"
 
 
@@ -131,6 +139,7 @@ def cut_capture(
         devices,
         1,
         np.ascontiguousarray(cut.reshape(antennas, slots, slot_samples).transpose(1, 0, 2)),
+        np.zeros(slots, np.bool_),
         None,
         None,
     )
@@ -138,7 +147,7 @@ def cut_capture(
 
 def _config(recording: Recording, allow_parts: Iterable[str]) -> LinkConfig:
     data = recording.own("link")
-    unknown = sorted(set(_classes(data)) - set(allow_parts))
+    unknown = sorted(set(_classes(data)) - {*allow_parts, *_NOT_LOADED})
     if unknown:
         raise TestbenchError(
             f"{recording.path} asks for the class {unknown[0][:80]!r}, which would run its code; allow it with --allow-part"

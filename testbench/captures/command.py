@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from testbench.commands._options import console as terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from testbench.captures.capture import Capture
 
-app = typer.Typer(help="Captures: record the air as SigMF, replay it, add it to a run, measure channels.", no_args_is_help=True)
+app = typer.Typer(help="Record the air as SigMF, replay it, add it to a run, measure channels.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="A SigMF collection or recording, a capture's folder, or a raw recording.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]
@@ -20,6 +23,7 @@ Source = Annotated[str | None, typer.Option("--scenario", help="Recordings made 
 Devices = Annotated[int | None, typer.Option("--devices", min=1, help="With --scenario: devices K; default: the scenario's.")]
 FirstRound = Annotated[int, typer.Option("--first-round", min=0, help="With --scenario: round of the first slot.")]
 Start = Annotated[int, typer.Option("--start", min=0, help="With --scenario: sample at which the first slot begins.")]
+Resample = Annotated[bool, typer.Option("--resample", help="Bring the recording to the link's sample rate.")]
 Allow = Annotated[list[str] | None, typer.Option("--allow-part", help="A class module:Class that the capture may name.")]
 
 
@@ -36,7 +40,7 @@ def record(
     from testbench.run_folder import RunFolder
     from testbench.scenario import load
 
-    console = Console()
+    console = terminal()
     given = Path(scenario)
     same_run = RunFolder(given) if given.is_dir() and not sets else None
     path = run(load(scenario, sets), rounds, out, ProgressWatcher(console), same_run)
@@ -49,7 +53,7 @@ def info(file: File, fmt: Format = None, rate: Rate = None, scale: Scale = 1.0) 
     """Say what a capture holds, and check every hash."""
     from testbench.captures.show import describe
 
-    console = Console()
+    console = terminal()
     for line in describe(file, fmt, rate, scale):
         _say(console, line)
 
@@ -65,6 +69,7 @@ def replay(
     devices: Devices = None,
     first_round: FirstRound = 0,
     start: Start = 0,
+    resample: Resample = False,
     allow: Allow = None,
     show: Annotated[int, typer.Option("--show", min=0, help="Rounds to print.")] = 20,
 ) -> None:
@@ -72,8 +77,8 @@ def replay(
     from testbench.captures.playback import Playback
     from testbench.captures.show import show_replay
 
-    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, allow)
-    show_replay(Console(), capture, Playback(capture).replay(), show)
+    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow)
+    show_replay(terminal(), capture, Playback(capture).replay(), show)
 
 
 @app.command()
@@ -87,6 +92,7 @@ def overlay(
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; default: the scenario's.")] = None,
     fmt: Format = None,
     rate: Rate = None,
+    resample: Resample = False,
     sets: Sets = None,
 ) -> None:
     """Fine-tune with a recording added as interference or noise, beside the same rounds without it."""
@@ -101,11 +107,11 @@ def overlay(
 
     chosen = {"file": file, "level_db": level, "relative_to": reference, "position": position, "antennas": antennas}
     try:
-        settings = OverlayConfig.model_validate({**chosen, "format": fmt, "sample_rate_hz": rate})
+        settings = OverlayConfig.model_validate({**chosen, "format": fmt, "sample_rate_hz": rate, "resample": resample})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise TestbenchError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}, got {first['input']!r}") from None
-    console = Console()
+    console = terminal()
     show_comparison(console, run_overlaid(load(scenario, sets), settings, rounds, ProgressWatcher(console)), settings)
 
 
@@ -123,29 +129,44 @@ def sound(
     devices: Devices = None,
     first_round: FirstRound = 0,
     start: Start = 0,
+    resample: Resample = False,
     allow: Allow = None,
 ) -> None:
     """Estimate taps, timing, carrier offset, gain and noise of every device and slot, and keep them as HDF5."""
     from testbench.captures.estimating import sound as estimate
     from testbench.captures.show import show_sounding
 
-    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, allow)
+    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow)
     measured = estimate(capture, taps)
     measured = measured.scaled_to_unit_gain() if unit_gain else measured
-    show_sounding(Console(), measured, measured.save(out))
+    show_sounding(terminal(), measured, measured.save(out))
 
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help="deepmimo or colosseum.")],
-    file: Annotated[Path, typer.Argument(help="DeepMIMO: .npz or scenario folder; Colosseum: .mat.")],
+    kind: Annotated[str, typer.Argument(help="deepmimo, colosseum or dichasus.")],
+    file: Annotated[Path, typer.Argument(help="DeepMIMO: .npz or folder; Colosseum: .mat; DICHASUS: .tfrecords.")],
     out: Annotated[Path, typer.Option("--out", help="The HDF5 file to write.")],
-    rate: Annotated[float, typer.Option("--sample-rate", min=1e-9, help="Sample rate in Hz to note in the file.")],
-    nodes: Annotated[list[int] | None, typer.Option("--node", help="A user (DeepMIMO) or node (Colosseum) as device.")] = None,
+    rate: Annotated[
+        float, typer.Option("--sample-rate", min=1e-9, help="Sample rate in Hz to note; DICHASUS: the sounder's bandwidth.")
+    ],
+    nodes: Annotated[
+        list[int] | None, typer.Option("--node", help="A user (DeepMIMO), node (Colosseum) or antenna (DICHASUS) as device.")
+    ] = None,
     receiver: Annotated[int, typer.Option("--receiver", min=0, help="Colosseum: the node that receives.")] = 0,
     step: Annotated[float, typer.Option("--step-s", help="Colosseum: distance of two instants.")] = 1e-3,
+    records: Annotated[int, typer.Option("--records", min=1, help="DICHASUS: how many records.")] = 100,
+    every: Annotated[int, typer.Option("--every", min=1, help="DICHASUS: take each n-th record.")] = 1,
+    first: Annotated[int, typer.Option("--first", min=0, help="DICHASUS: the first record.")] = 0,
+    positions: Annotated[
+        int | None,
+        typer.Option("--positions", min=1, help="DICHASUS: positions as devices; --node are the server's antennas."),
+    ] = None,
+    taps: Annotated[int, typer.Option("--taps", min=1, max=1024, help="DICHASUS: taps that are kept.")] = 32,
+    offsets: Annotated[Path | None, typer.Option("--offsets", help="DICHASUS: the data set's reftx-offsets file.")] = None,
 ) -> None:
-    """Turn channels of DeepMIMO or Colosseum into a sounding that a run can play."""
+    """Turn channels of DeepMIMO, Colosseum or DICHASUS into a sounding that a run can play."""
+    from bridge.captures.dichasus import import_dichasus
     from bridge.captures.importers import import_colosseum, import_deepmimo
     from testbench.captures.show import show_sounding
     from testbench.errors import TestbenchError
@@ -154,9 +175,13 @@ def import_(
         imported = import_deepmimo(file, rate, nodes)
     elif kind == "colosseum":
         imported = import_colosseum(file, receiver, nodes or [], rate, step)
+    elif kind == "dichasus":
+        imported = import_dichasus(
+            file, nodes or [], rate, records=records, every=every, first=first, positions=positions, taps=taps, offsets=offsets
+        )
     else:
-        raise TestbenchError(f"channels are imported from deepmimo or colosseum, not {kind!r}")
-    show_sounding(Console(), imported, imported.save(out))
+        raise TestbenchError(f"channels are imported from deepmimo, colosseum or dichasus, not {kind!r}")
+    show_sounding(terminal(), imported, imported.save(out))
 
 
 @app.command()
@@ -174,17 +199,18 @@ def export(
     from bridge.captures.sounding import Sounding
 
     folder = export_sionna_rk(Sounding.load(file), out, device=device, antenna=antenna, sample_rate_hz=rate)
-    _say(Console(), f"{folder}: config.json and cirs.bin")
+    _say(terminal(), f"{folder}: config.json and cirs.bin")
 
 
 def _capture(
     file: Path, fmt: str | None, rate: float | None, scale: float, source: str | None, sets: list[str] | None,
-    devices: int | None, first_round: int, start: int, allow: list[str] | None,
+    devices: int | None, first_round: int, start: int, resample: bool, allow: list[str] | None,
 ) -> "Capture":  # fmt: skip
     """The capture that a command's options describe."""
     from bridge.captures.raw import read_raw
     from bridge.captures.recording import open_recording
-    from testbench.captures.airs import slot_layout, waveform_link
+    from bridge.captures.resampling import resampled
+    from testbench.captures.airs import silent_air, waveform_link
     from testbench.captures.capture import cut_capture, find_capture, load_capture
     from testbench.errors import TestbenchError
     from testbench.scenario import load
@@ -192,8 +218,10 @@ def _capture(
     if source is None:
         if fmt is not None or rate is not None:
             raise TestbenchError(f"{file} does not say how its slots were sent; add --scenario, the scenario of the link")
-        if sets or devices is not None or first_round or start:
-            raise TestbenchError("--set, --devices, --first-round and --start describe a recording of others; add --scenario")
+        if sets or devices is not None or first_round or start or resample:
+            raise TestbenchError(
+                "--set, --devices, --first-round, --start and --resample are for recordings of others; add --scenario"
+            )
         if ".sigmf" not in find_capture(file).name and file.exists():
             raise TestbenchError(f"{file} does not say what it holds; state --format, --sample-rate and --scenario")
         return load_capture(file, allow or [])
@@ -204,11 +232,14 @@ def _capture(
         if fmt is None and rate is None and ".sigmf" in path.name
         else read_raw(path, fmt, rate, scale=scale)
     )
+    if resample:
+        wanted = loaded.link.burst.sample_rate_hz
+        start = round(start * wanted / recording.sample_rate_hz)
+        recording = resampled(recording, wanted)
     count = loaded.federation.devices if devices is None else devices
-    link = waveform_link(loaded.link, loaded.seed, lambda inner: inner)
-    samples = slot_layout(link, count, 1).slot_samples
+    samples = waveform_link(loaded.link, loaded.seed, silent_air).layout(count, 1).slot_samples
     return cut_capture(recording, loaded.link, loaded.seed, samples, count, first_round, start)
 
 
-def _say(console: Console, text: str) -> None:
+def _say(console: "Console", text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)

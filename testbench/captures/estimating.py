@@ -22,7 +22,7 @@ from bridge.captures.sounding import Sounding
 from phy.burst.detection import Finding, find_waveform
 from phy.burst.layout import BurstLayout, KnownWaveform, Section
 from phy.burst.receiver import advance, carrier
-from testbench.captures.airs import slot_layout, waveform_link
+from testbench.captures.airs import silent_air, waveform_link
 from testbench.captures.capture import Capture
 from testbench.errors import TestbenchError
 
@@ -49,10 +49,8 @@ def sound(capture: Capture, taps: int = 8, lead: int | None = None) -> Sounding:
     lead = taps // 4 if lead is None else lead
     if not 1 <= taps <= 256 or not 0 <= lead < taps:
         raise TestbenchError(f"taps must be 1 to 256 and lead less than that, got {taps} and {lead}")
-    config = capture.config.model_copy(update={"burst": capture.config.burst.model_copy(update={"air": "emulated"})})
-    layout: BurstLayout = slot_layout(
-        waveform_link(config, capture.seed, lambda inner: inner), capture.devices, capture.scalars
-    )
+    link = waveform_link(capture.config, capture.seed, silent_air)
+    layout: BurstLayout = link.layout(capture.devices, capture.scalars)
     if not layout.pilots and (layout.preamble is None or capture.devices > 1):
         raise TestbenchError(
             f"{capture.path} has no section that each device sends alone; record with --set link.burst.pilot_symbols=32"

@@ -1,7 +1,6 @@
 """Fine-tune over an emulated air with a recording on top, and compare every round with the same round without it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,6 @@ from learning.federation import Federation
 from learning.journal import Journal
 from learning.uplink import Aggregate
 from phy.config import LinkConfig
-from phy.draws import CachedDraws, KeyedDraws
 from phy.link import Link
 from testbench.captures.airs import refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
@@ -27,11 +25,7 @@ def overlaid_link(config: LinkConfig, seed: int, overlay: OverlayConfig) -> Link
     """
     if config.burst.air != "emulated":
         raise TestbenchError(f'an overlay goes over the emulated air, not over burst.air = "{config.burst.air}"')
-    draws = KeyedDraws(seed)
-    link = waveform_link(config, seed, lambda inner: inner)
-    carrier: Any = link._carrier
-    carrier._air = overlaid(overlay)(config, draws, CachedDraws(draws), carrier._propagation)
-    return link
+    return waveform_link(config, seed, overlaid(overlay))
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def run_overlaid(scenario: Scenario, overlay: OverlayConfig, rounds: int | None,
     refuse_private(scenario)
     both = _Both(
         overlaid_link(scenario.link, scenario.seed, overlay),
-        waveform_link(scenario.link, scenario.seed, lambda inner: inner),
+        waveform_link(scenario.link, scenario.seed),
     )
     total = scenario.federation.rounds if rounds is None else min(rounds, scenario.federation.rounds)
     data, build = prepare(scenario, watcher)

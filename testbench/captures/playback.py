@@ -23,10 +23,10 @@ class Playback:
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
-        slots = {int(r): slot for r, slot in zip(capture.rounds, capture.slots, strict=True)}
+        each = zip(capture.rounds, capture.slots, capture.slot_lost, strict=True)
+        slots = {int(r): None if gone else slot for r, slot, gone in each}
         # Whatever carried the bursts then is not asked now: it may be a flowgraph that is long gone.
-        config = capture.config.model_copy(update={"burst": capture.config.burst.model_copy(update={"air": "emulated"})})
-        self._link = waveform_link(config, capture.seed, lambda inner: PlaybackAir(slots))
+        self._link = waveform_link(capture.config, capture.seed, lambda *_: PlaybackAir(slots))
         self._at = {int(r): i for i, r in enumerate(capture.rounds)}
 
     def replay(self) -> LinkResult:

@@ -12,9 +12,12 @@ from bridge.captures.writing import RecordingWriter, write_collection
 from learning.federation import Federation
 from learning.journal import Journal
 from learning.uplink import Aggregate
+from phy.blocks import waveform_air
 from phy.config import LinkConfig
-from testbench.captures.airs import RememberingAir, refuse_private, slot_layout, waveform_link
+from phy.waveform_airs import MakeAir
+from testbench.captures.airs import RememberingAir, refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
+from testbench.elsewhere import STREAM_AIR, air_of
 from testbench.errors import TestbenchError
 from testbench.run_folder import RunFolder
 from testbench.runner import Watcher, prepare
@@ -33,14 +36,16 @@ class Recorder:
     A round that nobody sends in, or of which a device stays silent, is written as zeros: every recording has the same slots.
 
     :param folder: a new or empty folder
+    :param make_air: what carries the bursts; None: the air that the link names
     :raises testbench.errors.TestbenchError: the link has no waveforms, or payloads change their shape
     """
 
-    def __init__(self, config: LinkConfig, seed: int, folder: Path, source: str = "") -> None:
+    def __init__(self, config: LinkConfig, seed: int, folder: Path, source: str = "", make_air: MakeAir | None = None) -> None:
+        make_air = make_air or waveform_air
         airs: list[RememberingAir] = []
 
-        def remember(inner: Any) -> RememberingAir:
-            airs.append(RememberingAir(inner))
+        def remember(*of_link: Any) -> RememberingAir:
+            airs.append(RememberingAir(make_air(*of_link)))
             return airs[0]
 
         self._link = waveform_link(config, seed, remember)
@@ -62,12 +67,14 @@ class Recorder:
             self._open(devices, scalars)
         elif self._shape != payloads.shape:
             raise TestbenchError(f"payloads changed from {self._shape} to {payloads.shape}; a capture has one shape")
-        count = slot_layout(self._link, devices, scalars).slot_samples
+        count = self._link.layout(devices, scalars).slot_samples
         bursts = np.zeros((devices, count), np.complex64)
         samples = np.zeros((self._config.receive_antennas, count), np.complex64)
         passed = self._air.take()
+        slot_lost = passed is not None and passed[1] is None
         if passed is not None:
-            bursts, samples = passed
+            bursts = passed[0]
+            samples = samples if passed[1] is None else passed[1]
         shared = _own(round=round_index, seed=self._seed)
         for device, writer in enumerate(self._sent):
             on_air = present is None or bool(present[device])
@@ -79,6 +86,7 @@ class Recorder:
                 payloads=payloads.tolist(),
                 present=None if present is None else present.tolist(),
                 lost=answer.lost,
+                slot_lost=slot_lost,
                 estimate=None if answer.lost else answer.estimate.tolist(),
             )
             writer.append(samples[antenna], {**shared, **own}, f"round {round_index}")
@@ -86,7 +94,7 @@ class Recorder:
         return answer
 
     def _open(self, devices: int, scalars: int) -> None:
-        layout = slot_layout(self._link, devices, scalars)
+        layout = self._link.layout(devices, scalars)
         rate, carrier = self._config.burst.sample_rate_hz, self._config.clock.carrier_hz
         fields = _own(
             link=self._config.model_dump(mode="json"),
@@ -132,14 +140,20 @@ def record(scenario: Scenario, rounds: int, folder: Path, watcher: Watcher, run:
     """
     refuse_private(scenario)
     if scenario.link.fidelity != "waveform":
-        waveform_link(scenario.link, scenario.seed, lambda inner: inner)  # raises, before models are loaded
+        waveform_link(scenario.link, scenario.seed)  # raises, before models are loaded
+    if run is not None and scenario.link.burst.air == STREAM_AIR:
+        raise TestbenchError(
+            f"{run.path} went through a stream, whose samples cannot be computed anew; record new rounds of it: pairzero "
+            f"capture record {run.scenario}"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise TestbenchError(f"{folder} is not empty; choose another --out")
     if rounds > scenario.federation.rounds:
         raise TestbenchError(f"the scenario has {scenario.federation.rounds} rounds, not {rounds}; raise federation.rounds")
     data, build = prepare(scenario, watcher)
     expected = _journalled(run)
-    with Recorder(scenario.link, scenario.seed, folder, scenario.name) as recorder, Journal(":memory:") as journal:
+    air = air_of(scenario)
+    with Recorder(scenario.link, scenario.seed, folder, scenario.name, air) as recorder, Journal(":memory:") as journal:
         federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, recorder, journal)
         watcher.started("recording", 0, rounds)
         try:
@@ -148,17 +162,17 @@ def record(scenario: Scenario, rounds: int, folder: Path, watcher: Watcher, run:
         finally:
             watcher.finished()
         for row in journal.rows():
-            if row.round in expected and row.estimate != expected[row.round]:
+            if row.round in expected and row.estimates != expected[row.round]:
                 raise TestbenchError(
-                    f"round {row.round} gave {row.estimate} here and {expected[row.round]} in the run's journal; record on the "
-                    "machine of the run"
+                    f"round {row.round} gave {row.estimates} here and {expected[row.round]} in the run's journal; record on "
+                    "the machine of the run"
                 )
     assert recorder.collection is not None
     return recorder.collection
 
 
-def _journalled(run: RunFolder | None) -> dict[int, float | None]:
+def _journalled(run: RunFolder | None) -> dict[int, tuple[float, ...] | None]:
     if run is None or not run.journal.is_file():
         return {}
     with Journal(run.journal, read_only=True) as journal:
-        return {row.round: row.estimate for row in journal.rows()}
+        return {row.round: row.estimates for row in journal.rows()}

@@ -128,7 +128,7 @@ def show_sounding(console: Console, sounding: Sounding, path: Path) -> None:
     console.print(table)
     _say(
         console,
-        'play it: Room = bridge.captures.measured.measured(FILE) in a module of yours, and channel.model = "module:Room"',
+        f"play it: pairzero run SCENARIO --set link.channel.file={path}",
     )
 
 

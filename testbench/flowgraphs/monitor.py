@@ -71,7 +71,7 @@ def main(words: list[str] | None = None) -> None:
     from gnuradio import blocks, gr, zeromq
 
     top = gr.top_block("pairzero monitor")
-    source = zeromq.sub_source(gr.sizeof_gr_complex, 1, options.tap, 10, False, 16)
+    source = zeromq.sub_source(gr.sizeof_gr_complex, 1, ports.local(options, options.tap), 10, False, 16)
     if options.window:
         _window(top, source, options)
         return

@@ -25,15 +25,30 @@ def parser(text: str) -> argparse.ArgumentParser:
     arguments.add_argument("--kind", choices=KINDS, default="push_pull", help="how the sockets speak")
     arguments.add_argument("--key", default="", help="pub_sub: key in front of messages")
     arguments.add_argument("--pass-tags", action="store_true", help="messages carry tag headers")
+    arguments.add_argument(
+        "--insecure", action="store_true", help="allow addresses that other machines reach: nobody is asked for a key there"
+    )
     arguments.add_argument("--rate", type=float, default=1e6, metavar="HZ", help="samples per second")
     return arguments
+
+
+def local(options: argparse.Namespace, address: str) -> str:
+    """The address, if only this machine reaches it or ``--insecure`` was said; else end with a sentence."""
+    host = address.partition("://")[2].rpartition(":")[0]
+    if address.startswith("ipc://") or host in ("127.0.0.1", "localhost", "[::1]") or options.insecure:
+        return address
+    refuse(
+        f"{address} can be reached from other machines, and GNU Radio's sockets ask nobody for a key; use ipc:// or "
+        "tcp://127.0.0.1, or say --insecure"
+    )
+    return address
 
 
 def source(options: argparse.Namespace, address: str) -> Any:
     """A block whose output is the stream that arrives from ``address``; it connects."""
     from gnuradio import gr, zeromq
 
-    shape = (gr.sizeof_gr_complex, 1, address, _TIMEOUT, options.pass_tags)
+    shape = (gr.sizeof_gr_complex, 1, local(options, address), _TIMEOUT, options.pass_tags)
     if options.kind == "push_pull":
         block = zeromq.pull_source(*shape, -1)
     elif options.kind == "pub_sub":
@@ -48,7 +63,7 @@ def sink(options: argparse.Namespace, address: str) -> Any:
     """A block that sends its input to ``address``, which it binds."""
     from gnuradio import gr, zeromq
 
-    shape = (gr.sizeof_gr_complex, 1, address, _TIMEOUT, options.pass_tags)
+    shape = (gr.sizeof_gr_complex, 1, local(options, address), _TIMEOUT, options.pass_tags)
     if options.kind == "push_pull":
         return zeromq.push_sink(*shape, -1)
     if options.kind == "pub_sub":

@@ -1,27 +1,82 @@
-"""K transmitting radios and one that receives (UHD): every slot is a timed burst, and exactly its samples are returned.
+"""What programs for radios share: when each slot is on the air, its time stamp, and its samples cut out of what is received.
 
-    python3 radio.py --uplink ADDRESS --transmitter serial=31A1 ... --received ADDRESS --receiver addr=192.168.10.2 \\
-        --pass-tags --frequency 2.45e9 --rate 1e6 --clock external
-
-Radios must share 10 MHz and PPS (``--clock external``), or be one device. Slots are told apart by the tag ``packet_len`` that
-the stream air puts on each of them with ``pass_tags``.
+Runs under GNU Radio's own Python. Slots are told apart by the tag ``packet_len`` that the stream air puts on each of them with
+``pass_tags``; they start at instants of the radios' own clocks, so that what returns is exactly what was on the air with them.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-if not __package__:  # run as a program: last on the path, so that GNU Radio's Python keeps its own packages
-    sys.path.append(str(Path(__file__).resolve().parents[2]))
-
 from testbench.flowgraphs import ports
+
+Zero = Callable[[], object]
+
+
+def parser(text: str, of: str) -> argparse.ArgumentParser:
+    """Arguments of every program for radios; ``of``: whose arguments name a radio."""
+    arguments = ports.parser(text)
+    arguments.add_argument("--transmitter", action="append", default=[], metavar="ARGS", help=f"{of} arguments, per --uplink")
+    arguments.add_argument("--receiver", default="", metavar="ARGS", help=f"{of} arguments; default: the first one found")
+    arguments.add_argument("--frequency", type=float, default=2.45e9, metavar="HZ", help="carrier")
+    arguments.add_argument("--tx-gain", type=float, default=0.0, metavar="DB", help="of the transmitters")
+    arguments.add_argument("--rx-gain", type=float, default=20.0, metavar="DB", help="of the receiver")
+    arguments.add_argument("--clock", choices=("internal", "external"), default="internal", help="10 MHz and PPS")
+    arguments.add_argument("--margin", type=float, default=0.02, metavar="S", help="from hearing of a slot to sending it")
+    return arguments
+
+
+def parse(arguments: argparse.ArgumentParser, words: list[str] | None) -> argparse.Namespace:
+    """Options that fit together; ends with a sentence where they do not."""
+    options = arguments.parse_args(words)
+    if not options.uplink or len(options.received) != 1 or len(options.transmitter) != len(options.uplink):
+        ports.refuse("give --uplink and --transmitter once per device, and --received once")
+    if not options.pass_tags:
+        ports.refuse("timed bursts need to know where slots start: set pass_tags = true in the stream's settings")
+    if len(options.uplink) > 1 and options.clock == "internal":
+        ports.refuse("several transmitters are on time only with common 10 MHz and PPS: --clock external")
+    if options.rate != round(options.rate):
+        ports.refuse(f"--rate must be a whole number of samples per second, got {options.rate}")
+    return options
+
+
+# An edge of a PPS comes within a second; what is set right after one takes effect at the next, for all radios alike.
+_EDGE_S, _SETTLED_S = 1.3, 1.2
+
+
+def align(zero_now: Sequence[Zero], zero_at_edge: Sequence[Zero], last_edge: Callable[[], float], external: bool) -> None:
+    """Set the clocks of all radios to zero: at the same edge of their common PPS, or of a single one, now.
+
+    :param zero_now: per radio, sets its time at once
+    :param zero_at_edge: per radio, sets its time at the next edge
+    :param last_edge: the first radio's time at the last edge [s]
+    """
+    if not external:
+        for zero in zero_now:
+            zero()
+        time.sleep(0.1)
+        return
+    before, until = last_edge(), time.monotonic() + _EDGE_S
+    while last_edge() == before:
+        if time.monotonic() > until:
+            refuse_pps()
+            return
+        time.sleep(0.01)
+    for zero in zero_at_edge:
+        zero()
+    time.sleep(_SETTLED_S)
+
+
+def refuse_pps() -> None:
+    """End with what is missing."""
+    ports.refuse("no PPS arrives at the first radio: connect PPS and 10 MHz, or use one radio and --clock internal")
 
 
 class Timetable:
@@ -121,75 +176,3 @@ def gated(timetable: Timetable, rate_hz: float) -> Any:
             return passed
 
     return Gate()
-
-
-def main(words: list[str] | None = None) -> None:
-    """Find the radios, or say what is missing; then build the graph and run it."""
-    arguments = ports.parser("Timed bursts over USRPs: one transmitter per device, one receiver.")
-    arguments.add_argument("--transmitter", action="append", default=[], metavar="ARGS", help="UHD arguments, one per --uplink")
-    arguments.add_argument("--receiver", default="", metavar="ARGS", help="UHD arguments; default: the first one found")
-    arguments.add_argument("--frequency", type=float, default=2.45e9, metavar="HZ", help="carrier")
-    arguments.add_argument("--tx-gain", type=float, default=0.0, metavar="DB", help="of the transmitters")
-    arguments.add_argument("--rx-gain", type=float, default=20.0, metavar="DB", help="of the receiver")
-    arguments.add_argument("--clock", choices=("internal", "external"), default="internal", help="10 MHz and PPS")
-    arguments.add_argument("--margin", type=float, default=0.02, metavar="S", help="from hearing of a slot to sending it")
-    options = arguments.parse_args(words)
-    if not options.uplink or len(options.received) != 1 or len(options.transmitter) != len(options.uplink):
-        ports.refuse("give --uplink and --transmitter once per device, and --received once")
-    if not options.pass_tags:
-        ports.refuse("timed bursts need to know where slots start: set pass_tags = true in the stream's settings")
-    if len(options.uplink) > 1 and options.clock == "internal":
-        ports.refuse("several transmitters are on time only with common 10 MHz and PPS: --clock external")
-    if options.rate != round(options.rate):
-        ports.refuse(f"--rate must be a whole number of samples per second, got {options.rate}")
-    try:
-        from gnuradio import gr, uhd
-    except ImportError as error:
-        ports.refuse(f"GNU Radio has no UHD here ({error}); on Debian it comes with the package gnuradio")
-        return
-
-    def radio(make: Any, which: str, words_: str, *more: str) -> Any:
-        try:
-            found = make(uhd.device_addr(words_), uhd.stream_args(cpu_format="fc32", channels=[0]), *more)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            ports.refuse(
-                f"no radio for {which} {words_!r} (UHD: {reason}); connect it, look with uhd_find_devices (Debian: "
-                "uhd-host), or try uplink.py, which needs none"
-            )
-            return None
-        found.set_samp_rate(options.rate)
-        if abs(found.get_samp_rate() - options.rate) > 1e-6 * options.rate:
-            ports.refuse(f"{which} {words_!r} runs at {found.get_samp_rate():g} samples/s and not at {options.rate:g}")
-        found.set_center_freq(options.frequency)
-        found.set_clock_source(options.clock)
-        found.set_time_source(options.clock)
-        return found
-
-    receiver = radio(uhd.usrp_source, "--receiver", options.receiver)
-    receiver.set_gain(options.rx_gain)
-    transmitters = [radio(uhd.usrp_sink, "--transmitter", words_, "packet_len") for words_ in options.transmitter]
-    for transmitter in transmitters:
-        transmitter.set_gain(options.tx_gain)
-    for found in (receiver, *transmitters):
-        if options.clock == "external":
-            found.set_time_unknown_pps(uhd.time_spec(0.0))
-        else:
-            found.set_time_now(uhd.time_spec(0.0))
-    time.sleep(1.5 if options.clock == "external" else 0.1)
-
-    timetable = Timetable(lambda: receiver.get_time_now().get_real_secs(), options.rate, options.margin)
-    top = gr.top_block("pairzero radios")
-    quick = []
-    for address, transmitter in zip(options.uplink, transmitters, strict=True):
-        chain = [ports.source(options, address), stamped(timetable, options.rate), transmitter]
-        top.connect(*chain)
-        quick += chain[:2]
-    chain = [receiver, gated(timetable, options.rate), ports.sink(options, options.received[0])]
-    top.connect(*chain)
-    ports.quicken(*quick, *chain[1:])
-    ports.run(top, options, withheld_samples=0)
-
-
-if __name__ == "__main__":
-    main()

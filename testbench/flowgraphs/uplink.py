@@ -128,7 +128,7 @@ def main(words: list[str] | None = None) -> None:
     if options.monitor:
         from gnuradio import zeromq
 
-        top.connect(last, zeromq.pub_sink(gr.sizeof_gr_complex, 1, options.monitor, 10, False, 16))
+        top.connect(last, zeromq.pub_sink(gr.sizeof_gr_complex, 1, ports.local(options, options.monitor), 10, False, 16))
     ports.quicken(*every)
     ports.run(top, options, latency_samples=latency, withheld_samples=0, devices=devices)
 

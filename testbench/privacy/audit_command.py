@@ -17,13 +17,13 @@ from phy.config import LinkConfig
 from testbench.errors import TestbenchError
 from testbench.privacy.audit_figures import draw_roc
 from testbench.privacy.design import Design, design
-from testbench.privacy.membership_run import CanaryRun, Membership, OneRun, canary_run, membership, one_run
+from testbench.privacy.membership_run import CanaryRun, Membership, OneRun, canary_run, exposed_run, membership, one_run
 from testbench.privacy.phy_audit import AuditResult, Worlds, phy_audit
 from testbench.privacy.plan_command import bars, say
 from testbench.privacy.plan_figures import write_csv
 from testbench.scenario import Scenario
 
-__all__ = ["audit_phy", "phy_design", "run_one_run_audits", "run_phy_audit"]
+__all__ = ["audit_phy", "phy_design", "run_membership", "run_one_run_audit", "run_phy_audit"]
 
 _FEWEST_TRIALS = 8
 
@@ -78,7 +78,7 @@ def audit_phy(
 
 def _quick_air(link: LinkConfig) -> LinkConfig:
     """The same channels through the engine with the least overhead per call, where either will do."""
-    return link.model_copy(update={"air": "numpy"}) if link.air == "sionna" and link.fidelity == "symbol" else link
+    return link.model_copy(update={"air": "numpy"}) if link.air is None and link.fidelity == "symbol" else link
 
 
 def run_phy_audit(
@@ -123,23 +123,24 @@ def run_phy_audit(
     ]
 
 
-def run_one_run_audits(
-    console: Console, scenario: Scenario, canaries: int, runs: int, *, one: bool, members: bool, folder: Path
-) -> list[str]:
-    """The one-run audit on the first run, and the membership attack over all; returns sentences on what is violated."""
+def run_one_run_audit(console: Console, scenario: Scenario, canaries: int, folder: Path) -> list[str]:
+    """The one-run audit; returns sentences on what is violated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with bars(console, "one run") as progress:
+        done = exposed_run(scenario, canaries, progress)
+    return _show_one_run(console, one_run(done), done, folder)
+
+
+def run_membership(console: Console, scenario: Scenario, canaries: int, runs: int, folder: Path) -> list[str]:
+    """The known-candidate attack over several runs; returns sentences on what is violated."""
+    folder.mkdir(parents=True, exist_ok=True)
     done: list[CanaryRun] = []
-    for index in range(runs if members else 1):
-        with bars(console, f"run {index + 1} of {runs if members else 1}") as progress:
+    for index in range(runs):
+        with bars(console, f"run {index + 1} of {runs}") as progress:
             federation = scenario.federation.model_copy(update={"seed": scenario.seed + index})
             seeded = scenario.model_copy(update={"seed": scenario.seed + index, "federation": federation})
             done.append(canary_run(seeded, canaries, progress))
-    found: list[str] = []
-    folder.mkdir(parents=True, exist_ok=True)
-    if one:
-        found += _show_one_run(console, one_run(done[0]), done[0], folder)
-    if members:
-        found += _show_membership(console, membership(done), folder, _caption(scenario, canaries, runs))
-    return found
+    return _show_membership(console, membership(done), folder, _caption(scenario, canaries, runs))
 
 
 def _caption(scenario: Scenario, canaries: int, runs: int) -> str:
@@ -153,7 +154,12 @@ def _caption(scenario: Scenario, canaries: int, runs: int) -> str:
 
 def _show_one_run(console: Console, result: OneRun, done: CanaryRun, folder: Path) -> list[str]:
     bound = result.bound
-    say(console, f"One-run audit: {bound.canaries} canaries, {bound.correct} of {bound.guesses} guesses right")
+    say(
+        console,
+        f"One-run audit: {bound.canaries} canaries; {bound.gaussian_correct} of {bound.gaussian_guesses} guesses right: mu at "
+        f"least {bound.mu:.3g}, which is epsilon = {bound.epsilon_gaussian:.4g} of a Gaussian mechanism; {bound.correct} of "
+        f"{bound.guesses}: epsilon at least {bound.epsilon_any:.4g} of any",
+    )
     table = Table(box=None, pad_edge=False)
     for heading in ("claim", "epsilon", "at least (measured)", "verdict"):
         table.add_column(heading, justify="left" if heading in ("claim", "verdict") else "right", no_wrap=True)
@@ -166,8 +172,8 @@ def _show_one_run(console: Console, result: OneRun, done: CanaryRun, folder: Pat
     say(
         console,
         f"confidence {bound.confidence:g}, delta = {result.delta:g}; each canary was in {result.appearances:.1f} of "
-        f"{done.design.release.mu.size} rounds on average, where a claim reckons with all; mu that its real projections "
-        f"carried: median {result.audible_mu:.3g}; held-out accuracy {100 * done.run.accuracy[-1]:.1f} %",
+        f"{done.design.release.mu.size} rounds on average, where a claim reckons with all; mu that it carried: median "
+        f"{result.audible_mu:.3g}; held-out accuracy {100 * done.run.accuracy[-1]:.1f} %",
     )
     write_csv(folder / "audit-one-run.csv", ["claim", "claimed_epsilon", "empirical_lower_bound", "verdict"], rows)
     return [

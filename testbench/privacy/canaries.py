@@ -32,7 +32,7 @@ from testbench.errors import TestbenchError
 from testbench.privacy.tuning import Tuned
 from testbench.scenario import Scenario
 
-__all__ = ["CanaryScores", "Planted", "plant", "score"]
+__all__ = ["CanaryScores", "Planted", "check_scorable", "joint_scores", "plant", "score"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -96,7 +96,7 @@ def plant(data: TaskData, count: int, seed: int) -> Planted:
         records = list(data.train)
         for position, coin in zip(positions.tolist(), coins.tolist(), strict=True):
             text, label = records[position]
-            records[position] = (text, (label + 1) % len(data.labels) if coin else label)
+            records[position] = (text, (label + 1) % (len(data.answers) or len(data.labels)) if coin else label)
         return replace(data, train=tuple(records))
 
     return Planted(with_coins(included), with_coins(~included), positions, included)
@@ -115,7 +115,7 @@ def score(
     objective.model.eval()
     step = ZerothOrderStep(Perturbation(weights, federation.seed, step_config.perturbation), step_config)
     true, twin = objective.prepare(planted.data.train), objective.prepare(planted.twins.train)
-    dealt = shards([label for _, label in planted.data.train], federation)
+    dealt = shards(planted.data.strata, federation, planted.data.files)
     slot = np.full(len(planted.data.train), -1, np.int64)
     slot[planted.positions] = np.arange(len(planted.positions))
     clip, size = step_config.clip, federation.batch_size
@@ -151,26 +151,30 @@ def score(
         rest[t] = undecided.sum() / (size * federation.devices)
         if math.isfinite(run.estimates[t]):
             present[which, t] = True
-        step.tell(t, float(run.estimates[t]) if math.isfinite(run.estimates[t]) else None)
+        step.tell(t, (float(run.estimates[t]),) if math.isfinite(run.estimates[t]) else None)
         if progress is not None:
             progress(t + 1)
     ratio = run.amplitudes / math.sqrt(scenario.link.n0 / 2.0)
     scores = correlation_scores(run.received, differences, ratio, clip, size, rest)
     audible = np.where(np.isfinite(run.estimates), ratio, 0.0)
     mu = np.sqrt(np.square(2.0 * differences / (size * clip)) @ np.square(audible))
-    return CanaryScores(scores, _joint(scenario, run, differences, rest), planted.included, present, mu)
+    return CanaryScores(scores, joint_scores(scenario, run, differences, rest), planted.included, present, mu)
 
 
-def _joint(scenario: Scenario, run: Tuned, differences: Floats, rest: Floats) -> Floats:
-    """E[coin | broadcasts] of the linear model p_hat - rest = sum_x (+-1) d_x / (2 b K) + noise, to second order. Shape [m]."""
+def joint_scores(scenario: Scenario, run: Tuned, differences: Floats, rest: Floats) -> Floats:
+    """E[coin | broadcasts] of the linear model p_hat - rest = sum_x (+-1) d_x / (b K) + noise, to second order. Shape [m].
+
+    ``differences`` [m, T]: half of what a canary's value changes with its coin; ``rest`` [T]: the mean without any coin.
+    """
     size, devices, clip = scenario.federation.batch_size, scenario.federation.devices, scenario.zeroth_order.clip
     heard = np.isfinite(run.received) & (run.amplitudes > 0)
     if not heard.any():
         return np.zeros(len(differences))
     mixing = differences[:, heard].T / (size * devices)
     noise = (clip / devices) ** 2 * scenario.link.n0 / (2.0 * np.square(run.amplitudes[heard]))
-    covariance = mixing @ mixing.T + np.diag(noise)
-    return np.asarray(mixing.T @ np.linalg.solve(covariance, (run.received - rest)[heard]))
+    weighted = mixing / noise[:, None]
+    precision = np.eye(len(differences)) + mixing.T @ weighted
+    return np.asarray(np.linalg.solve(precision, weighted.T @ (run.received - rest)[heard]))
 
 
 def check_scorable(scenario: Scenario) -> None:
@@ -181,7 +185,9 @@ def check_scorable(scenario: Scenario) -> None:
         )
     if scenario.zeroth_order.clip_scope != "sample":
         raise TestbenchError('canaries need a bound on what one record adds: set zeroth_order.clip_scope = "sample"')
-    if getattr(scenario.federation, "sampling", "fixed") != "fixed":
+    if scenario.zeroth_order.directions > 1:
+        raise TestbenchError("canaries are scored by one scalar a round: set zeroth_order.directions = 1")
+    if scenario.federation.sampling != "fixed":
         raise TestbenchError('canaries are scored for batches that the auditor knows: set federation.sampling = "fixed"')
     if scenario.federation.faults.any:
         raise TestbenchError("canaries are scored without protocol faults; leave out federation.faults")

@@ -90,11 +90,11 @@ class Charging:
         """Amplitude that is charged per unit of the aligned one. [T]."""
         return np.full_like(self.excess, self.g_max) if self.csi == "tail" else self.excess
 
-    def mu(self, amplitudes: Floats, noise: float, *, as_printed: bool = False) -> Floats:
+    def mu(self, amplitudes: Floats, noise: Floats | float, *, as_printed: bool = False) -> Floats:
         """mu_t of aligned amplitudes [T] with everybody present."""
         return self._mu(amplitudes * self.loudness, noise, self.credit, as_printed)
 
-    def release(self, amplitudes: Floats, noise: float, *, as_printed: bool = False) -> Release:
+    def release(self, amplitudes: Floats, noise: Floats | float, *, as_printed: bool = False) -> Release:
         """The whole run's."""
         return Release(
             self.mu(amplitudes, noise, as_printed=as_printed),
@@ -115,18 +115,18 @@ class Charging:
         credit = max(diagnostics["active"], 1.0) if self.shared else 1.0
         return float(self._mu(np.array([loudest]), noise, np.array([credit]), as_printed)[0])
 
-    def noise_variance(self, aligned: Floats | float, noise: float, active: Floats | float) -> Floats:
+    def noise_variance(self, aligned: Floats | float, noise: Floats | float, active: Floats | float) -> Floats:
         """Variance of the server's estimate of the mean, (full scale / K)^2 (N0 / (2 a^2) + K s^2); infinite where silent."""
         with np.errstate(divide="ignore", invalid="ignore"):
             count = np.maximum(active, 1.0)
-            found = (self.full_scale / count) ** 2 * (self.server_n0 / (2.0 * np.square(aligned)) + count * noise**2)
+            found = (self.full_scale / count) ** 2 * (self.server_n0 / (2.0 * np.square(aligned)) + count * np.square(noise))
         return np.asarray(found, np.float64)
 
-    def estimate_std(self, aligned: Floats, noise: float, active: Floats) -> Floats:
+    def estimate_std(self, aligned: Floats, noise: Floats | float, active: Floats) -> Floats:
         """Standard deviation of the server's estimate. [T]."""
         return np.sqrt(self.noise_variance(aligned, noise, active))
 
-    def _mu(self, loudest: Floats, noise: float, credit: Floats, as_printed: bool) -> Floats:
+    def _mu(self, loudest: Floats, noise: Floats | float, credit: Floats, as_printed: bool) -> Floats:
         return gaussian_mu(loudest * _ROUNDING, self.n0, self.ratio, artificial_std=noise, active=credit, as_printed=as_printed)
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from testbench.scenario import Scenario
 
 ENERGY_SCHEMES = ("fsk_mv", "reed", "ncairfl")
@@ -40,8 +41,10 @@ def _scenario(name: str | None, sets: list[str] | None) -> "Scenario | None":
     return load(name, sets)
 
 
-def _console() -> Console:
+def _console() -> "Console":
     """Wide enough for the tables where there is no terminal that says how wide it is."""
+    from rich.console import Console
+
     console = Console()
     return console if console.is_terminal else Console(width=120)
 
@@ -64,6 +67,9 @@ def plan(
     accounting: Accounting = None,
     sampling_rate: Annotated[
         float | None, typer.Option("--sampling-rate", help="Poisson rate q; needs record_add_remove and accounting pld.")
+    ] = None,
+    directions: Annotated[
+        int | None, typer.Option("--directions", help="Directions a round, clipped jointly and charged once.")
     ] = None,
     contraction: Annotated[float | None, typer.Option("--contraction", help="A of the convergence bound.")] = None,
     adversary_advantage_db: Annotated[
@@ -91,7 +97,8 @@ def plan(
             "privacy.accounting": accounting, "privacy.contraction": contraction,
             "privacy.adversary_advantage_db": adversary_advantage_db, "privacy.adversary_antennas": adversary_antennas,
             "federation.rounds": rounds, "federation.devices": devices, "federation.batch_size": batch, "seed": seed,
-            "zeroth_order.clip": clip, "link.snr_max_db": snr_max_db, "link.scheme": scheme,
+            "zeroth_order.clip": clip, "zeroth_order.directions": directions, "link.snr_max_db": snr_max_db,
+            "link.scheme": scheme,
         },
         sampling_rate,
     )  # fmt: skip
@@ -128,13 +135,15 @@ def _plan_energy(
 def audit(
     scenario: ScenarioName = None,
     phy: Annotated[bool, typer.Option("--phy", help="Two worlds at the antennas (the default).")] = False,
-    one_run: Annotated[bool, typer.Option("--one-run", help="Canaries in one fine-tuning run.")] = False,
+    one_run: Annotated[bool, typer.Option("--one-run", help="Worst-case canaries in one fine-tuning run.")] = False,
     membership: Annotated[bool, typer.Option("--membership", help="Known candidates over several fine-tuning runs.")] = False,
     trials: Annotated[
         int | None, typer.Option("--trials", help="Trials at the antennas. Default: 100 000; quick 10 000.")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds of a trial, which spend the whole epsilon.")] = 8,
-    canaries: Annotated[int | None, typer.Option("--canaries", help="Canaries per run. Default: 200.")] = None,
+    canaries: Annotated[
+        int | None, typer.Option("--canaries", help="Canaries. Default: 400 (one run; quick 80), 200 (membership).")
+    ] = None,
     runs: Annotated[int | None, typer.Option("--runs", help="Runs of the membership attack. Default: 20; quick 4.")] = None,
     claim: Annotated[
         list[str] | None, typer.Option("--claim", help="One more claim to hold against the antennas: NAME=EPSILON.")
@@ -151,8 +160,8 @@ def audit(
 ) -> None:
     """Attack what is claimed; exit code 1 where more is found than was claimed. A claim that holds is not proved by it."""
     from testbench.errors import TestbenchError
-    from testbench.privacy.audit_command import run_one_run_audits, run_phy_audit
-    from testbench.privacy.membership_run import canary_scenario
+    from testbench.privacy.audit_command import run_membership, run_one_run_audit, run_phy_audit
+    from testbench.privacy.membership_run import EXPOSED_CANARIES, canary_scenario, exposed_scenario
     from testbench.privacy.plan import scenario_of
     from testbench.privacy.plan_command import default_folder, say
 
@@ -170,12 +179,13 @@ def audit(
         planned, examples = scenario_of(chosen, options | printed)
         many = trials if trials is not None else 10_000 if quick else 100_000
         violated += run_phy_audit(console, planned, examples, rounds, many, claims, folder)
-    if one_run or membership:
-        base = canary_scenario(quick) if chosen is None else chosen
-        planned, _ = scenario_of(base, options)
-        violated += run_one_run_audits(
-            console, planned, canaries or 200, runs or (4 if quick else 20), one=one_run, members=membership, folder=folder
-        )
+    if one_run:
+        count = canaries or (EXPOSED_CANARIES if chosen is None and not quick else 80)
+        planned, _ = scenario_of(exposed_scenario(quick) if chosen is None else chosen, options)
+        violated += run_one_run_audit(console, planned, count, folder)
+    if membership:
+        planned, _ = scenario_of(canary_scenario(quick) if chosen is None else chosen, options)
+        violated += run_membership(console, planned, canaries or 200, runs or (4 if quick else 20), folder)
     say(console, f"results   {folder}")
     if violated:
         raise TestbenchError("the audit found more than claimed: " + "; ".join(violated))

@@ -19,13 +19,14 @@ from learning.privacy.release import PRINTED_NOISE, Release
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 from phy.config import LinkConfig
 from testbench.privacy.charging import Charging
+from testbench.privacy.directions import Directions, sensitivity_of
 from testbench.privacy.fitting import fit
 from testbench.privacy.settings import PrivacyConfig
 from testbench.privacy.sounding import Sounding, sound
 from testbench.privacy.wording import statements
 from testbench.scenario import Scenario
 
-__all__ = ["Design", "design"]
+__all__ = ["Design", "counts_of", "design", "sampling_rate"]
 
 Floats = NDArray[np.float64]
 
@@ -36,13 +37,14 @@ class Design:
 
     :param settings: section ``[privacy]`` of the scenario
     :param link: the scenario's link with the plan in it, ``power.caps`` and ``power.artificial_noise``: what the run uses
+    :param directions: values of a device and round, all charged at once
     :param sensitivity: what may change between neighbours, and by how much
     :param problem: what the schedule was asked, with caps that leave room for artificial noise
     :param plan: what it answered
     :param sounding: what the channels allow
     :param charging: how rounds are charged: the adversary, the gains, the noise that counts
     :param amplitudes: largest aligned amplitude a_t of each round, 0 in a silent one
-    :param artificial_noise: standard deviation of every device's own noise, in units of full scale
+    :param artificial_noise: standard deviation of every device's own noise in each round, in units of full scale
     :param release: the true mu_t against the stated adversary, for all accountants
     :param charged: what this run counts: ``release``, or the printed formulas' with ``as_printed``
     :param sampling_rate: probability of the record that is sampled most often; None: no amplification is claimed
@@ -56,13 +58,14 @@ class Design:
 
     settings: PrivacyConfig
     link: LinkConfig
+    directions: Directions
     sensitivity: Sensitivity
     problem: PowerProblem
     plan: Plan
     sounding: Sounding
     charging: Charging
     amplitudes: Floats
-    artificial_noise: float
+    artificial_noise: Floats
     release: Release
     charged: Release
     sampling_rate: float | None
@@ -98,11 +101,9 @@ def design(
     settings, devices = scenario.privacy, scenario.federation.devices
     if settings.epsilon is None:
         raise PrivacyError("no privacy is asked for; set privacy.epsilon")
-    counts = [examples_per_device] * devices if isinstance(examples_per_device, int) else list(examples_per_device)
-    if len(counts) != devices or min(counts) < 1:
-        raise PrivacyError(f"{devices} devices need as many numbers of examples, each at least 1, got {counts}")
-    rate = _sampling_rate(scenario, counts)
-    sensitivity = _sensitivity(scenario)
+    counts = counts_of(examples_per_device, devices)
+    rate = sampling_rate(scenario, counts)
+    sensitivity = sensitivity_of(scenario)
     sounding = sound(scenario.link, scenario.seed, devices, scenario.federation.rounds, progress)
     charging = Charging.of(scenario, sensitivity, sounding, rate)
     accountant = find_accountant(settings.accounting)()
@@ -113,19 +114,17 @@ def design(
     planned = accountant.epsilon(charged, settings.delta)
     epsilon, refusals = _epsilons(release, settings, {} if settings.as_printed else {settings.accounting: planned})
     notes = [warning for warning in [delta_warning(settings.delta, sum(counts))] if warning]
-    if settings.noise_source == "artificial":
-        notes.append(
-            "artificial noise has one standard deviation for the whole run, so all audible rounds cost alike and "
-            "privacy.schedule has no effect"
-        )
+    if settings.noise_source == "artificial" and settings.schedule == "full_power":
+        notes.append("with artificial noise every round has full power anyway; schedule full_power makes all rounds cost alike")
     if scenario.link.fidelity == "waveform" and scenario.link.burst.air != "emulated":
         notes.append(
             f"the air {scenario.link.burst.air} has its own noise and gains; the claim holds only if they are those of [link]"
         )
-    table = scenario.link.power.model_copy(update={"caps": tuple(amplitudes.tolist()), "artificial_noise": noise})
+    table = scenario.link.power.model_copy(update={"caps": tuple(amplitudes.tolist()), "artificial_noise": _levels(noise)})
     made = Design(
         settings=settings,
         link=scenario.link.model_copy(update={"power": table}),
+        directions=Directions.of(scenario),
         sensitivity=sensitivity,
         problem=problem,
         plan=plan,
@@ -147,6 +146,19 @@ def design(
     return replace(made, statement=statements(scenario, charging, sensitivity, rate, noise, _summary(made), errata))
 
 
+def _levels(noise: Floats) -> float | tuple[float, ...]:
+    """As the link takes them: one number where all rounds have the same."""
+    return float(noise[0]) if np.all(noise == noise[0]) else tuple(noise.tolist())
+
+
+def counts_of(examples_per_device: int | Sequence[int], devices: int) -> list[int]:
+    """Training examples of each device. :raises PrivacyError: not one positive number per device."""
+    counts = [examples_per_device] * devices if isinstance(examples_per_device, int) else list(examples_per_device)
+    if len(counts) != devices or min(counts) < 1:
+        raise PrivacyError(f"{devices} devices need as many numbers of examples, each at least 1, got {counts}")
+    return counts
+
+
 def _summary(made: Design) -> str:
     silent = int((made.amplitudes == 0).sum())
     capped = 0 if made.plan.capped is None else int((made.plan.capped & (made.amplitudes > 0)).sum())
@@ -166,7 +178,7 @@ def _refuse(accountant: AccountantLike, release: Release) -> None:
         raise UnsupportedRelease(sentence)
 
 
-def _sampling_rate(scenario: Scenario, counts: Sequence[int]) -> float | None:
+def sampling_rate(scenario: Scenario, counts: Sequence[int]) -> float | None:
     """q of the most often sampled record, where amplification is claimed; refuses batches that repeat a record."""
     federation, settings = scenario.federation, scenario.privacy
     size = federation.batch_size
@@ -176,14 +188,6 @@ def _sampling_rate(scenario: Scenario, counts: Sequence[int]) -> float | None:
             f"value by more than 1/{size} of the clip; lower federation.batch_size to at most {min(counts)}"
         )
     return min(1.0, size / min(counts)) if settings.amplification else None
-
-
-def _sensitivity(scenario: Scenario) -> Sensitivity:
-    settings, clip = scenario.privacy, scenario.zeroth_order.clip
-    if scenario.link.scheme == "sign":
-        return Sensitivity(settings.sensitivity, clip, payload="sign")
-    batch = None if settings.sensitivity == "client_value" else scenario.federation.batch_size
-    return Sensitivity(settings.sensitivity, clip, batch=batch)
 
 
 def _epsilons(release: Release, settings: PrivacyConfig, known: dict[str, float]) -> tuple[dict[str, float], dict[str, str]]:

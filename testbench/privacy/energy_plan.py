@@ -9,16 +9,24 @@ from rich.table import Table
 
 from learning.privacy.energy import EnergyRound
 from learning.privacy.release import adversary_n0
+from learning.privacy.sensitivity import Sensitivity
 from testbench.errors import TestbenchError
 from testbench.scenario import Scenario
 
 
-def energy_round(scenario: Scenario, advantage_db: float = 0.0, antennas: int = 1) -> EnergyRound:
-    """What one round of the scenario's link reveals about any value of one device, at worst.
+def energy_round(
+    scenario: Scenario, advantage_db: float = 0.0, antennas: int = 1, sensitivity: Sensitivity | None = None
+) -> EnergyRound:
+    """What one round of the scenario's link reveals of one device at worst: of any value, or of what ``sensitivity`` says.
 
-    :raises TestbenchError: fading that the accounting does not cover
+    :raises TestbenchError: fading that the accounting does not cover, or that the observer is told
     """
     link = scenario.link
+    if link.fidelity == "waveform":
+        raise TestbenchError(
+            "at waveform fidelity every device's preamble tells how it fades, and energy detection is accounted for fades that "
+            'nobody knows; set link.fidelity to "symbol"'
+        )
     if link.channel.model != "rayleigh" or link.channel.placement.law != "none" or link.channel.antenna_correlation > 0:
         raise TestbenchError(
             "energy detection is accounted for Rayleigh fading of mean gain 1, independent over antennas; set link.channel so"
@@ -32,6 +40,8 @@ def energy_round(scenario: Scenario, advantage_db: float = 0.0, antennas: int = 
         adversary_n0(link.n0, advantage_db),
         looks=link.noncoherent.looks,
         antennas=link.receive_antennas * antennas,
+        scalars=scenario.zeroth_order.directions,
+        sensitivity_ratio=2.0 if sensitivity is None else sensitivity.ratio,
     )
 
 

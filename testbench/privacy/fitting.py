@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from learning.privacy import gdp
 from learning.privacy.accountants import AccountantLike
@@ -13,6 +14,7 @@ from learning.privacy.accountants.gdp import clt_mu
 from learning.privacy.errors import PrivacyError
 from learning.privacy.power_problem import Plan, PowerProblem, real_noise_variance
 from learning.privacy.release import Release
+from learning.privacy.schedules import NoiseDesign, NoiseSource, design_noise
 from learning.privacy.schedules import plan as plan_schedule
 from testbench.privacy.charging import Charging
 from testbench.privacy.settings import PrivacyConfig
@@ -22,7 +24,7 @@ from testbench.scenario import Scenario
 __all__ = ["ANNOUNCED", "fit"]
 
 Floats = NDArray[np.float64]
-Fitted = tuple[PowerProblem, Plan, Floats, float]
+Fitted = tuple[PowerProblem, Plan, Floats, Floats]
 
 #: Plans leave this share of the budget's sum of mu^2, so that a run's float32 arithmetic and bounds stay below it.
 _MARGIN = 1e-5
@@ -31,11 +33,10 @@ ANNOUNCED = 1.0 + 2e-6
 _CLOSE = 5e-3  # a sampled plan spends all but this share of its epsilon, where power allows
 _LIMITLESS = 1e12  # a budget that limits nothing
 _STEPS = 40
-_LEVELS = 200  # of artificial noise that are compared
 
 
 def fit(scenario: Scenario, charging: Charging, sounding: Sounding, accountant: AccountantLike) -> Fitted:
-    """(problem, its plan, amplitudes [T], artificial noise) that spend no more than the budget, as the run counts it.
+    """(problem, its plan, amplitudes [T], artificial noise [T]) that spend no more than the budget, as the run counts it.
 
     :raises PrivacyError: the schedule has no answer, or not even a whisper fits the budget
     """
@@ -45,7 +46,7 @@ def fit(scenario: Scenario, charging: Charging, sounding: Sounding, accountant: 
     margin = settings.gain_margin if charging.csi == "realised" else None
 
     def make(budget: float) -> Fitted:
-        return _make(scenario, charging, sounding, budget, margin or 1.0)
+        return _make(scenario, charging, sounding, budget, margin)
 
     def release(fitted: Fitted) -> Release:
         found = charging.release(fitted[2], fitted[3], as_printed=settings.as_printed)
@@ -62,28 +63,71 @@ def fit(scenario: Scenario, charging: Charging, sounding: Sounding, accountant: 
     return _by_epsilon(make, release, accountant, settings)
 
 
-def _make(scenario: Scenario, charging: Charging, sounding: Sounding, budget: float, margin: float) -> Fitted:
-    settings, rounds = scenario.privacy, scenario.federation.rounds
-    ratio = charging.ratio * (charging.g_max if charging.csi == "tail" else margin)
+def _make(scenario: Scenario, charging: Charging, sounding: Sounding, budget: float, margin: float | None) -> Fitted:
+    settings = scenario.privacy
     if settings.noise_source == "artificial":
-        audible = sounding.caps > 0
-        # A device's own noise arrives as loudly as its signal, so that gains play no part.
-        noise = charging.ratio * math.sqrt(float((1.0 / charging.credit[audible]).sum()) / budget)
-        caps = sounding.caps / math.sqrt(1.0 + noise**2)
-        problem = _problem(scenario, charging.server_n0, charging.ratio, budget, caps)
-        spent = float(np.square(charging.mu(caps, noise)).sum())
-        return problem, Plan("full_power", caps, spent, budget, audible), caps, noise
-    problem = _problem(scenario, charging.n0, ratio, budget, sounding.caps)
-    plan = plan_schedule(settings.schedule, problem, _schedule_settings(scenario))
-    if plan.amplitudes is None or len(plan.amplitudes) != rounds:
-        raise PrivacyError(f'schedule "{settings.schedule}" gives no amplitude for every round; choose another')
+        return _artificial(scenario, charging, sounding, budget)
+    reckoned = charging.g_max if charging.csi == "tail" else margin or 1.0
+    problem = _problem(scenario, charging.n0, charging.ratio * reckoned, budget, sounding.caps)
+    plan = _planned(scenario, settings.schedule, problem)
     if settings.noise_source == "receiver":
-        return problem, plan, plan.amplitudes, 0.0
-    amplitudes, noise = _both(problem, plan, charging, sounding, ratio)
-    return problem, plan, amplitudes, noise
+        return problem, plan, plan.table, np.zeros(problem.rounds)
+    # The plan's mu are those of receiver noise alone; devices then speak up as far as their own noise covers it. In units of
+    # the loudest device, which is heard g times the aligned amplitude, and whose noise is, too.
+    g = charging.loudness if margin is None else np.full(problem.rounds, margin)
+    mu = np.sqrt(problem.mu_squared(plan.table)) * (g / reckoned)
+    made = _noise("both", charging, sounding, mu, g, problem.noise_variance)
+    return problem, plan, made.amplitudes / g, made.artificial_std
 
 
-def _problem(scenario: Scenario, n0: float, ratio: float, budget: float, caps: Floats) -> PowerProblem:
+def _artificial(scenario: Scenario, charging: Charging, sounding: Sounding, budget: float) -> Fitted:
+    """The schedule says how private each round is, artificial noise makes it so, and every round takes all of its power.
+
+    A device's own noise arrives as loudly as its signal, so that gains play no part. The estimate of round t has the variance
+    (clip / K)^2 (K s_t^2 + v (1 + s_t^2) / cap_t^2) with s_t = r / (mu_t sqrt(N)), v the server's noise and N of K devices that
+    are sure to cover each other. What mu_t can change of it is proportional to c_t / mu_t^2, c_t = (K + v / cap_t^2) / N, so
+    that the schedule of least weighted noise is that of receiver noise without power limit, times c_t^(1/4).
+    """
+    settings = scenario.privacy
+    name = "static" if settings.schedule == "full_power" else settings.schedule
+    problem = _problem(scenario, charging.server_n0, charging.ratio, budget, None)
+    plan = _planned(scenario, name, problem)
+    mu = np.where(sounding.caps > 0, np.sqrt(problem.mu_squared(plan.table)), 0.0)
+    if name == "solution":
+        variance = problem.noise_variance
+        with np.errstate(divide="ignore"):
+            cost = (np.maximum(sounding.active, 1.0) + variance / np.square(sounding.caps)) / charging.credit
+        mu = np.where(mu > 0, mu * np.power(cost, 0.25), 0.0)
+        mu *= math.sqrt(budget / max(float(np.square(mu).sum()), 1e-300))
+    made = _noise("artificial", charging, sounding, mu, np.ones(problem.rounds), 0.0)
+    spent = float(np.square(charging.mu(made.amplitudes, made.artificial_std)).sum())
+    plan = replace(plan, amplitudes=made.amplitudes, spent=spent, capped=made.amplitudes > 0)
+    return problem, plan, made.amplitudes, made.artificial_std
+
+
+def _noise(
+    source: NoiseSource, charging: Charging, sounding: Sounding, mu: Floats, gain: Floats, adversary_variance: float
+) -> NoiseDesign:
+    return design_noise(
+        source,
+        mu,
+        sounding.caps * gain,
+        adversary_variance=adversary_variance,
+        server_variance=charging.server_n0 / 2.0 * np.square(gain),
+        devices=np.maximum(sounding.active, 1.0),
+        noisy_devices=charging.credit,
+        sensitivity_ratio=charging.ratio,
+    )
+
+
+def _planned(scenario: Scenario, name: str, problem: PowerProblem) -> Plan:
+    plan = plan_schedule(name, problem, _schedule_settings(scenario))
+    if plan.amplitudes is None or len(plan.amplitudes) != problem.rounds:
+        raise PrivacyError(f'schedule "{name}" gives no amplitude for every round; choose another')
+    return plan
+
+
+def _problem(scenario: Scenario, n0: float, ratio: float, budget: float, caps: Floats | None) -> PowerProblem:
     settings = scenario.privacy
     return PowerProblem(
         rounds=scenario.federation.rounds,
@@ -103,40 +147,6 @@ def _schedule_settings(scenario: Scenario) -> dict[str, object]:
     if scenario.privacy.schedule in ("reversed", "online"):
         chosen.setdefault("objective", "sign" if scenario.link.scheme == "sign" else "analog")
     return chosen
-
-
-def _both(problem: PowerProblem, plan: Plan, charging: Charging, sounding: Sounding, ratio: float) -> tuple[Floats, float]:
-    """Amplitudes and one level of artificial noise at which mu_t is the plan's and the estimates' weighted noise is least.
-
-    mu^2 = r^2 a^2 / (v + n s^2 a^2) gives a^2 = v / (r^2 / mu^2 - n s^2), v the adversary's noise: more noise of their own lets
-    devices speak up. Where that exceeds the power, a^2 (1 + s^2) = cap^2 and the round costs less than planned.
-    """
-    mu_squared = problem.mu_squared(plan.table)
-    audible = mu_squared > 0
-    needed = np.divide(ratio**2, mu_squared, out=np.ones_like(mu_squared), where=audible)
-    weights = np.square(problem.root_weights())[audible]
-    credit = charging.credit
-
-    def at(noise: float) -> Floats:
-        left = needed - credit * noise**2
-        limit = np.square(sounding.caps) / (1.0 + noise**2)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            square = np.where(left > 0, problem.noise_variance / left, np.inf)
-        return np.sqrt(np.where(audible, np.minimum(square, limit), 0.0))
-
-    def cost(noise: float) -> float:
-        variance = charging.noise_variance(at(noise)[audible], noise, sounding.active[audible])
-        return float((weights * variance).sum())
-
-    if not audible.any():
-        return plan.table, 0.0
-    most = math.sqrt(float((needed[audible] / credit[audible]).max()))
-    least = math.sqrt(float((needed[audible] / credit[audible]).min()))
-    levels = [0.0, *np.geomspace(1e-3 * least, most, _LEVELS).tolist()]
-    best = min(levels, key=cost)
-    if cost(best) > (1.0 - 1e-6) * cost(0.0):  # where the adversary receives no better than the server it cannot help
-        best = 0.0
-    return at(best), best
 
 
 def _allowed(accountant: AccountantLike, shape: Release, epsilon: float, delta: float) -> float:
@@ -187,13 +197,13 @@ def _by_epsilon(
 ) -> Fitted:
     """The schedule's budget whose sampled release is close below epsilon by the accountant itself.
 
-    The accountant takes seconds, so a central-limit estimate says where to look.
+    The accountant takes a tenth of a second, so a central-limit estimate says where to look.
     """
     assert settings.epsilon is not None
     epsilon, delta = settings.epsilon, settings.delta
 
     def excess(found: float) -> float:
-        return math.log(max(found, 1e-300) / epsilon)
+        return math.log(min(max(found, 1e-300), 1e300) / epsilon)
 
     def guess(log_budget: float) -> float:
         return excess(gdp.epsilon(clt_mu(release(make(math.exp(log_budget)))), delta))
@@ -206,10 +216,9 @@ def _by_epsilon(
         low, high = math.log(gdp.mu(epsilon, delta) ** 2) - 10.0, math.log(_LIMITLESS)
         if guess(high) <= level:
             return high
-        while high - low > 1e-4:
-            middle = (low + high) / 2
-            low, high = (middle, high) if guess(middle) <= level else (low, middle)
-        return low
+        if guess(low) > level:
+            return low
+        return float(brentq(lambda at: guess(at) - level, low, high, xtol=1e-4))
 
     level, found = 0.0, None
     last: tuple[float, float] | None = None
@@ -233,6 +242,10 @@ def _by_epsilon(
 def _at_gain(found: Release, charging: Charging, fitted: Fitted, margin: float, as_printed: bool) -> Release:
     _, _, amplitudes, noise = fitted
     mu = np.array(
-        [charging.bound(a, margin, t, noise, as_printed=as_printed) for t, a in enumerate(amplitudes.tolist())], np.float64
+        [
+            charging.bound(a, margin, t, s, as_printed=as_printed)
+            for t, (a, s) in enumerate(zip(amplitudes.tolist(), noise.tolist(), strict=True))
+        ],
+        np.float64,
     )
     return replace(found, mu=mu)

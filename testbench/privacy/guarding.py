@@ -16,7 +16,7 @@ from testbench.privacy.sounding import round_gains
 __all__ = ["guard_of"]
 
 
-_REFRESHES = 8  # how often epsilon of sampled rounds is computed over a run; it takes seconds
+_REFRESHES = 40  # how often epsilon of sampled rounds is computed over a run; it takes a tenth of a second
 
 
 class PlannedCharges:
@@ -35,19 +35,21 @@ class PlannedCharges:
         # One antenna: who is absent cannot be the loudest, and leaves the others as they are. Several: the combiner changes.
         if design.link.receive_antennas > 1 and not present.all():
             excess = self._gains(round_index, present)
-        amplitude, noise = float(design.amplitudes[round_index]), design.artificial_noise
+        amplitude, noise = float(design.amplitudes[round_index]), float(design.artificial_noise[round_index])
         printed = design.settings.as_printed
         return design.charging.bound(amplitude, excess, round_index, noise, as_printed=printed) * ANNOUNCED
 
     def realised(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         """What the round cost at the gains that the link reports."""
         design = self._design
-        return design.charging.realised(diagnostics, design.artificial_noise, as_printed=design.settings.as_printed)
+        noise = float(design.artificial_noise[round_index])
+        return design.charging.realised(diagnostics, noise, as_printed=design.settings.as_printed)
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         """Variance of the estimate's noise at the announced amplitude and number of devices."""
         aligned, active = diagnostics["aligned_gain"], diagnostics["active"]
-        return float(self._design.charging.noise_variance(aligned, self._design.artificial_noise, active))
+        noise = float(self._design.artificial_noise[round_index])
+        return float(self._design.charging.noise_variance(aligned, noise, active))
 
 
 def guard_of(design: Design, seed: int) -> PrivacyGuard:
@@ -60,10 +62,12 @@ def guard_of(design: Design, seed: int) -> PrivacyGuard:
         schedule=design.charged.scaled(ANNOUNCED),
         refresh_rounds=-(-len(design.amplitudes) // _REFRESHES),
     )
-    plan = hashlib.sha256(design.amplitudes.astype("<f8").tobytes() + np.array(design.artificial_noise, "<f8").tobytes())
+    plan = hashlib.sha256(design.amplitudes.astype("<f8").tobytes() + design.artificial_noise.astype("<f8").tobytes())
     identity = {
         "planned_rounds": len(design.amplitudes),
         "privacy_plan_sha256": plan.hexdigest(),
         "privacy_estimate": settings.estimate,
     }
-    return PrivacyGuard(odometer, PlannedCharges(design, seed), settings.estimate, design.full_scale, identity)
+    several = design.directions
+    charges = PlannedCharges(design, seed)
+    return PrivacyGuard(odometer, charges, settings.estimate, design.full_scale, identity, several.count, several.joint)

@@ -14,18 +14,30 @@ from learning.privacy.audit.one_run import OneRunBound, audit_one_run
 from testbench.privacy.canaries import CanaryScores, check_scorable, plant, score
 from testbench.privacy.design import Design, design
 from testbench.privacy.tuning import InProcessAir, Tuned, tune
+from testbench.privacy.worst_case import Exposed, exposure, score_exposed
 from testbench.runner import Watcher, prepare
 from testbench.scenario import Scenario, load
 
-__all__ = ["CanaryRun", "Membership", "OneRun", "canary_run", "canary_scenario", "membership", "one_run"]
+__all__ = [
+    "EXPOSED_CANARIES",
+    "CanaryRun",
+    "Membership",
+    "OneRun",
+    "canary_run",
+    "canary_scenario",
+    "exposed_run",
+    "exposed_scenario",
+    "membership",
+    "one_run",
+]
 
 Floats = NDArray[np.float64]
 
-_GUESSED = (0.25, 0.5, 1.0)  # shares of the canaries for which the auditor guesses, fixed beforehand
+_GUESSED = (0.1, 0.25, 0.5)  # shares of the canaries for which the auditor guesses, fixed beforehand
 _TARGETS = (0.01, 0.1, 0.5)
 
 #: Few records that meet often, clipped one by one: a federation in which canaries can be heard at all.
-_SMALL = (
+_MET = (
     "federation.devices=2", "federation.batch_size=8", "federation.rounds=150", "task.train_examples=400",
     "zeroth_order.clip_scope=sample", "link.csi.estimator=perfect", "link.power.control=weakest", "link.snr_max_db=30",
     "privacy.epsilon=8", "privacy.delta=1e-5", "privacy.sensitivity=record_replace_one", "privacy.schedule=static",
@@ -33,9 +45,24 @@ _SMALL = (
 )  # fmt: skip
 
 
+#: Every record in every batch, so that canaries can carry all that the claim reckons with, and many rounds for every coin.
+_EXPOSED = (
+    *_MET, "federation.batch_size=220", "federation.rounds=2000", "task.train_examples=440", "link.snr_max_db=40",
+)  # fmt: skip
+
+#: Canaries of the built-in one-run audit; the other 40 of its records are real.
+EXPOSED_CANARIES = 400
+
+
 def canary_scenario(quick: bool = False) -> Scenario:
-    """The embedded model in a federation made for canaries: a promise of (8, 1e-5) for a record replaced."""
-    return load("demo", [*_SMALL, *(["federation.rounds=60"] if quick else [])])
+    """The embedded model in a federation made for candidates: a promise of (8, 1e-5) for a record replaced."""
+    return load("demo", [*_MET, *(["federation.rounds=60"] if quick else [])])
+
+
+def exposed_scenario(quick: bool = False) -> Scenario:
+    """The same promise where every record is in every batch."""
+    few = ["federation.rounds=300", "federation.batch_size=60", "task.train_examples=120"]
+    return load("demo", [*_EXPOSED, *(few if quick else [])])
 
 
 @dataclass(frozen=True)
@@ -59,15 +86,34 @@ def canary_run(scenario: Scenario, canaries: int, progress: Callable[[int, int],
     planned = design(scenario, max(1, len(data.train) // scenario.federation.devices))
     planted = plant(data, canaries, scenario.seed)
     objective = build()
-    air = InProcessAir(planned.link, scenario.seed, scenario.privacy.estimate, planned.estimate_std)
+    air = InProcessAir.of(planned, scenario.seed)
     run = tune(scenario, planted.data, objective, air, progress=lambda done: tell(done, total))
     scores = score(scenario, planted, build(), run, progress=lambda done: tell(total // 2 + done, total))
     return CanaryRun(planned, run, scores)
 
 
+def exposed_run(scenario: Scenario, canaries: int, progress: Callable[[int, int], None] | None = None) -> CanaryRun:
+    """Fine-tune beside ``canaries`` worst-case canaries under the scenario's plan, and score them; told (rounds done, in all).
+
+    :raises TestbenchError: a scenario in which a record's share cannot be told, or which promises nothing
+    """
+    check_scorable(scenario)
+    rounds, step = scenario.federation.rounds, scenario.zeroth_order
+    data, build = prepare(scenario, Watcher())
+    planned = design(scenario, max(1, len(data.train) // scenario.federation.devices))
+    chosen = exposure(len(data.train), canaries, rounds, scenario.seed)
+    objective = Exposed(build(), chosen, step.mu, step.clip)
+    air = InProcessAir.of(planned, scenario.seed)
+    run = tune(scenario, data, objective, air, progress=None if progress is None else lambda done: progress(done, rounds))
+    return CanaryRun(planned, run, score_exposed(scenario, data, chosen, run))
+
+
 @dataclass(frozen=True)
 class OneRun:
-    """A one-run audit at ``delta``: lower bound against what was claimed, and against a claim that knows the batches."""
+    """A one-run audit at ``delta``: lower bounds against what was claimed, and against a claim that knows the batches.
+
+    All claims are of Gaussian mechanisms, so that they are held against the better of both bounds.
+    """
 
     bound: OneRunBound
     delta: float

@@ -172,7 +172,7 @@ def phy_audit(
     for trial in range(scores.size):
         world = trial % 2
         control.shift_rounds = (1 + trial) * rounds
-        redrawn = tap.send(payloads[world]) if link_config.power.artificial_noise > 0 else sent[world]
+        redrawn = tap.send(payloads[world]) if link_config.power.adds_noise else sent[world]
         scores[world, trial // 2] = attack.score(tap.look(redrawn))
         if progress is not None and (trial + 1) % 1000 == 0:
             progress(trial + 1)
@@ -190,7 +190,7 @@ def aligned_mu(link_config: LinkConfig, seed: int, rounds: int, worlds: Worlds |
     silent = np.zeros((rounds, worlds.devices, 1))
     heard = Link(in_process(link_config), seed).aggregate(np.arange(rounds), silent).diagnostics
     gain = heard["aligned_gain"]
-    artificial = link_config.power.artificial_noise**2
+    artificial = np.square(_artificial(link_config, rounds))
     variance = link_config.n0 / 2.0 + heard["active"] * np.square(gain) * artificial
     return float(abs(worlds.first - worlds.second) * np.sqrt((np.square(gain) / variance).sum()))
 
@@ -209,14 +209,15 @@ def _prepare(tap: Tap, worlds: Worlds, config: LinkConfig, n0: float) -> tuple[i
         return tap.look(tap.send(_payloads(tap, worlds, device, value) * config.clip)).astype(np.complex128)
 
     responses: Complexes | None = None
-    if config.power.artificial_noise > 0:
+    if config.power.adds_noise:
         # Half the swing of a device's symbol from -1 to 1 is what one unit of its artificial noise makes.
         responses = 0.5 * np.stack([means(k, 1.0) - means(k, -1.0) for k in range(worlds.devices)], axis=-1)
+        responses *= _artificial(config, tap.rounds)[:, None, None]
     best: tuple[int, _Attack] | None = None
     for device in range(worlds.devices) if worlds.device is None else (worlds.device,):
         one, other = means(device, worlds.first), means(device, worlds.second)
         difference = one - other
-        weights = _whitened(difference, responses, config.power.artificial_noise, n0)
+        weights = _whitened(difference, responses, n0)
         mu = math.sqrt(max(float(np.vdot(weights, difference).real), 0.0))
         if best is None or mu > best[1].mu:
             best = device, _Attack(weights, 0.5 * (one + other), mu)
@@ -224,14 +225,20 @@ def _prepare(tap: Tap, worlds: Worlds, config: LinkConfig, n0: float) -> tuple[i
     return best
 
 
-def _whitened(difference: Complexes, responses: Complexes | None, artificial: float, n0: float) -> Complexes:
-    """The inverse noise covariance applied to differences [T, D]; ``responses`` [T, D, K] of the devices' artificial noise."""
+def _artificial(config: LinkConfig, rounds: int) -> Floats:
+    """Standard deviation of every device's own noise in rounds 0 .. T-1. [T]."""
+    levels = np.atleast_1d(np.asarray(config.power.artificial_noise, np.float64))
+    return np.array(np.broadcast_to(levels[:rounds], rounds))
+
+
+def _whitened(difference: Complexes, responses: Complexes | None, n0: float) -> Complexes:
+    """The inverse noise covariance applied to differences [T, D]; ``responses`` [T, D, K] to one sigma of devices' noise."""
     if responses is None:
         return difference * (2.0 / n0)
     d = np.concatenate((difference.real, difference.imag), axis=1)[..., None]
     r = np.concatenate((responses.real, responses.imag), axis=1)
     turned = r.transpose(0, 2, 1)
-    inner = turned @ r + np.eye(r.shape[2]) * (n0 / (2.0 * artificial**2))
+    inner = turned @ r + np.eye(r.shape[2]) * (n0 / 2.0)
     stacked = ((d - r @ np.linalg.solve(inner, turned @ d)) * (2.0 / n0))[..., 0]
     half = difference.shape[1]
     return np.asarray(stacked[:, :half] + 1j * stacked[:, half:])

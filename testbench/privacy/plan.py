@@ -15,23 +15,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.privacy import gdp
 from learning.privacy.accountants import find
-from learning.privacy.accountants.gdp import clt_mu
-from learning.privacy.accountants.pld import Accountant as PldAccountant
 from learning.privacy.errors import PrivacyError
-from learning.privacy.power_problem import Plan, PowerProblem
 from learning.privacy.release import Release
-from learning.privacy.schedules import plan as plan_schedule
-from learning.privacy.sensitivity import Sensitivity
 from testbench.errors import TestbenchError
 from testbench.privacy.charging import Charging
+from testbench.privacy.directions import Directions, sensitivity_of
 from testbench.privacy.fitting import fit
 from testbench.privacy.sounding import Sounding, sound
 from testbench.privacy.wording import adversary
 from testbench.scenario import Scenario, build
 
-__all__ = ["ACCOUNTANTS", "PlanReport", "PlanRow", "make_plan", "scenario_of", "sensitivity_of"]
+__all__ = ["ACCOUNTANTS", "PlanReport", "PlanRow", "make_plan", "scenario_of"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -47,17 +42,13 @@ _PAPER: dict[str, dict[str, Any]] = {
     "privacy": {"epsilon": 5.0, "delta": 0.01},
 }
 
-_PLD_LEVELS = 8  # a run's own plan takes more, and is a few tenths of a dB louder
-_CLOSE = 0.985  # a plan under sampling spends at least this share of its epsilon
-_TRIES = 12
-
 
 def scenario_of(base: Scenario | None, options: Mapping[str, Any], sampling_rate: float | None = None) -> tuple[Scenario, int]:
     """(what to plan for, examples that a device holds): ``base``, or the paper's constants, under dotted ``options``.
 
-    Of the options None means not given. A record's sensitivity brings clipping per sample; ``sampling_rate`` q brings Poisson
-    sampling of shards of b / q examples, and accounting that can count it. A scenario that claims no privacy yet promises
-    the paper's (5, 0.01), and is charged the gains of its own channels.
+    Of the options None means not given. Several directions are clipped jointly. A record's sensitivity brings clipping per
+    sample; ``sampling_rate`` q brings Poisson sampling of shards of b / q examples, and accounting that can count it. A
+    scenario that claims no privacy yet promises the paper's (5, 0.01), and is charged the gains of its own channels.
 
     :raises testbench.errors.ScenarioError: one sentence that names the setting
     """
@@ -66,6 +57,8 @@ def scenario_of(base: Scenario | None, options: Mapping[str, Any], sampling_rate
         own = {name: data["privacy"][name] for name in base.privacy.changed if name in data["privacy"]}
         data["privacy"] = {**_PAPER["privacy"], "csi_gain": "realised", **own}
     stated = {name: value for name, value in options.items() if value is not None}
+    if stated.get("zeroth_order.directions", 1) > 1:
+        stated.setdefault("zeroth_order.clip_norm", "joint")
     if sampling_rate is not None:
         if not 0.0 < sampling_rate <= 1.0:
             raise TestbenchError(f"--sampling-rate is a probability above 0, got {sampling_rate}")
@@ -94,14 +87,6 @@ def _records(scenario: Scenario) -> int:
     from learning import tasks
 
     return len(tasks.load(scenario.task).train)
-
-
-def sensitivity_of(scenario: Scenario) -> Sensitivity:
-    """Largest change of a device's value between neighbours."""
-    kind, clip = scenario.privacy.sensitivity, scenario.zeroth_order.clip
-    if scenario.link.scheme == "sign":
-        return Sensitivity(kind, clip, payload="sign")
-    return Sensitivity(kind, clip, batch=None if kind == "client_value" else scenario.federation.batch_size)
 
 
 @dataclass(frozen=True)
@@ -165,9 +150,17 @@ class PlanReport:
             f"SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB, N0 the variance of one complex sample (real axis: N0/2); "
             f"adversary: {adversary(s)}; {sensitivity_of(s).statement}; delta = {s.privacy.delta:g}, {sampling}; channel "
             f"{link.channel.model}, CSI {link.csi.estimator}, {link.power.control}; K = {s.federation.devices}, "
-            f"T = {s.federation.rounds}, clip {link.clip:g}, A = {s.privacy.contraction:g}, seed {s.seed} "
+            f"T = {s.federation.rounds}, {_directions(s)} clip {link.clip:g}, A = {s.privacy.contraction:g}, seed {s.seed} "
             "(one draw of the channels)"
         )
+
+
+def _directions(scenario: Scenario) -> str:
+    several = Directions.of(scenario)
+    if several.count == 1:
+        return ""
+    how = "clipped jointly" if several.joint else "clipped one by one"
+    return f"{several.count} directions a round {how}, "
 
 
 def make_plan(scenario: Scenario, examples: int, progress: Callable[[int, int], None] | None = None) -> PlanReport:
@@ -209,8 +202,7 @@ class _Planner:
 
     def __init__(self, scenario: Scenario, heard: Sounding, rate: float | None) -> None:
         self._scenario, self._heard, self._rate = scenario, heard, rate
-        self._budget: float | None = None  # of the last sampled plan, where the next one starts
-        self._known: dict[bytes, float] = {}
+        self._accountants = {name: find(name)() for name in ACCOUNTANTS}
 
     def row(self, label: str, name: str, scheme: Scheme, printed: bool) -> PlanRow:
         """Plan one schedule and charge it what it truly costs."""
@@ -224,16 +216,12 @@ class _Planner:
         asked = self._variant(scheme, changes)
         truth = Charging.of(own, sensitivity_of(own), self._heard, self._rate)
         charging = Charging.of(asked, sensitivity_of(asked), self._heard, None if printed else self._rate)
-        accountant = find(asked.privacy.accounting)()
+        accountant = self._accountants[asked.privacy.accounting]
         if (sentence := accountant.supports(charging.release(np.zeros(len(self._heard.caps)), 0.0))) is not None:
             raise PrivacyError(f"accounting {asked.privacy.accounting}: {sentence}")
-        quick = charging.sampling_rate is not None and asked.privacy.noise_source == "receiver" and name != "full_power"
-        if quick:
-            made, amplitudes, noise = self._sampled(asked, charging)
-        else:
-            _, made, amplitudes, noise = fit(asked, charging, self._heard, accountant)
+        _, made, amplitudes, noise = fit(asked, charging, self._heard, accountant)
         mu = truth.mu(amplitudes, noise)
-        capped = (amplitudes >= self._heard.caps / math.sqrt(1.0 + noise**2) * (1.0 - 1e-9)) & (amplitudes > 0)
+        capped = (amplitudes >= self._heard.caps / np.sqrt(1.0 + np.square(noise)) * (1.0 - 1e-9)) & (amplitudes > 0)
         return PlanRow(
             label=label,
             schedule=name,
@@ -255,70 +243,11 @@ class _Planner:
         return self._scenario.model_copy(update={"privacy": privacy, "link": link})
 
     def _epsilons(self, release: Release, convolve: bool) -> dict[str, float]:
-        """By every accountant that can say; ``convolve``: also where that takes a second."""
+        """By every accountant that can say; ``convolve``: also under sampling."""
         found = {}
         plain = Release(release.mu, relation=release.relation, csi=release.csi, extra_delta=release.extra_delta)
-        for name in ACCOUNTANTS:
+        for name, accountant in self._accountants.items():
             counted = release if name == "pld" else plain
-            accountant = PldAccountant(levels=_PLD_LEVELS) if name == "pld" else find(name)()
             if accountant.supports(counted) is None and (convolve or not counted.sampled):
-                key = counted.mu.tobytes()
-                if name == "pld" and key not in self._known:
-                    self._known[key] = accountant.epsilon(counted, self._scenario.privacy.delta)
-                found[name] = self._known[key] if name == "pld" else accountant.epsilon(counted, self._scenario.privacy.delta)
+                found[name] = accountant.epsilon(counted, self._scenario.privacy.delta)
         return found
-
-    def _sampled(self, scenario: Scenario, charging: Charging) -> tuple[Plan, Floats, float]:
-        """A schedule within epsilon by numerical accounting, and close to it.
-
-        The central-limit estimate proposes a budget, the accountant (with fewer levels than a run's, so pessimistic) decides.
-        """
-        settings = scenario.privacy
-        epsilon, delta = settings.epsilon or math.nan, settings.delta
-        accountant = PldAccountant(levels=_PLD_LEVELS)
-        options: dict[str, Any] = dict(settings.schedule_settings)
-        if settings.schedule in ("reversed", "online"):
-            options.setdefault("objective", "sign" if scenario.link.scheme == "sign" else "analog")
-
-        def attempt(budget: float) -> tuple[Plan, Release]:
-            problem = PowerProblem(
-                rounds=scenario.federation.rounds,
-                devices=scenario.federation.devices,
-                noise_variance=charging.n0 / 2.0,
-                budget=budget,
-                sensitivity_ratio=charging.ratio * charging.g_max,
-                contraction=settings.contraction,
-                caps=self._heard.caps,
-            )
-            made = plan_schedule(settings.schedule, problem, options)
-            return made, charging.release(made.table, 0.0)
-
-        if self._budget is None:
-            aim = gdp.mu(epsilon, delta)
-            low = high = max(aim**2, 1e-12)
-            ceiling = float(np.square(charging.mu(self._heard.caps, 0.0)).sum())
-            while clt_mu(attempt(high)[1]) < aim and high < ceiling:
-                low, high = high, high * 4
-            while high > low * 1.02:
-                middle = math.sqrt(low * high)
-                low, high = (middle, high) if clt_mu(attempt(middle)[1]) < aim else (low, middle)
-            self._budget = low
-        budget, slope = self._budget, 1.0
-        best: Plan | None = None
-        last: tuple[float, float] | None = None
-        for _ in range(_TRIES):
-            made, release = attempt(budget)
-            spent = accountant.epsilon(release, delta)
-            self._known[release.mu.tobytes()] = spent
-            if spent <= epsilon:
-                best = made
-                if spent >= _CLOSE * epsilon or bool(np.all(made.table >= self._heard.caps)):
-                    self._budget = budget
-                    break
-            if last is not None and spent != last[1] and min(spent, last[1]) > 0:
-                slope = min(4.0, max(0.5, math.log(budget / last[0]) / math.log(spent / last[1])))
-            last = (budget, spent)
-            budget *= (0.995 * epsilon / max(spent, 1e-3 * epsilon)) ** slope
-        if best is None:
-            raise PrivacyError("no amplitude keeps the budget under this sampling rate; raise epsilon or delta")
-        return best, best.table, 0.0

@@ -133,7 +133,9 @@ def _estimates(console: Console, report: PlanReport, signal_std: float | None) -
         return
     row = analog[0]
     places = dict(zip(("first", "median", "last"), _stds(row), strict=True))
-    tables = [better_estimates(std, row.full_scale, signal_std) for std in places.values()]
+    several = report.scenario.zeroth_order.directions
+    shown = several if several > 1 else 16
+    tables = [better_estimates(std, row.full_scale, signal_std, shown) for std in places.values()]
     say(console, f"\nMean square error / signal power, schedule {row.label}")
     table = Table(box=None, pad_edge=False)
     table.add_column("estimate", no_wrap=True)

@@ -127,7 +127,9 @@ def draw_estimates(report: PlanReport, folder: Path, signal_std: float | None = 
     """Error of plain and post-processed estimates over the noise, in closed form, with the plans' noise marked."""
     clip = report.scenario.link.clip
     at = np.geomspace(0.01, 100.0, 121)
-    tables = [better_estimates(float(x) * clip, clip, signal_std) for x in at]
+    several = report.scenario.zeroth_order.directions
+    shown = several if several > 1 else 16
+    tables = [better_estimates(float(x) * clip, clip, signal_std, shown) for x in at]
     labels = [e.label for e in tables[0]]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.5, 4.6), layout="constrained")
@@ -148,9 +150,9 @@ def draw_estimates(report: PlanReport, folder: Path, signal_std: float | None = 
         signal = f"{signal_std:g}" if signal_std else "clip/2.17 (97 % within the clip)"
         foot(
             figure,
-            f"Mean payload p ~ N(0, S), assumed, sqrt(S) = {signal}; noise Gaussian; 0 dB is what answering zero gives. 16 "
-            "directions: one joint clip, S/16 each, the noise on each. The law's 3 % beyond the clip are what clipping loses "
-            "at low noise; real payloads lie within. Closed form (learning.privacy.postprocess.gaussian_mse).",
+            f"Mean payload p ~ N(0, S), assumed, sqrt(S) = {signal}; noise Gaussian; 0 dB is what answering zero gives. "
+            f"{shown} directions: one joint clip, S/{shown} each, the noise on each. The law's 3 % beyond the clip are what clipping "
+            "loses at low noise; real payloads lie within. Closed form (learning.privacy.postprocess.gaussian_mse).",
         )
         path = save(figure, folder, name)
     write_csv(

@@ -10,6 +10,8 @@ from learning.privacy.accountants import find as find_accountant
 from learning.privacy.guard import EPSILON
 from learning.privacy.release import Release
 from testbench.privacy.design import Design
+from testbench.privacy.energy_design import EnergyDesign
+from testbench.privacy.run_plan import RunPlan
 from testbench.privacy.wording import adversary
 from testbench.scenario import Scenario
 
@@ -33,18 +35,21 @@ KEYS = (
 )
 
 
-def privacy_keys(scenario: Scenario, design: Design | None, journal: Journal, stopped: int | None) -> dict[str, Any]:
+def privacy_keys(scenario: Scenario, design: RunPlan | None, journal: Journal, stopped: int | None) -> dict[str, Any]:
     """The flat keys of a finished run.
 
     :param stopped: the round before which the filter stopped the run
     """
     if design is None:
         return dict.fromkeys(KEYS)
-    settings, spent, true = design.settings, 0.0, []
+    if isinstance(design, EnergyDesign):
+        return _energy_keys(scenario, design, journal, stopped)
+    settings, spent, true = design.settings, _spent(journal), []
     for row in journal.rows():
-        spent = row.diagnostics.get(EPSILON) or spent
         known = {name: value for name, value in row.diagnostics.items() if value is not None}
-        true.append(design.charging.realised(known, design.artificial_noise) if "loudest_gain" in known else 0.0)
+        true.append(
+            design.charging.realised(known, float(design.artificial_noise[row.round])) if "loudest_gain" in known else 0.0
+        )
     audible = design.estimate_std[np.isfinite(design.estimate_std)]
     return {
         "epsilon_budget": settings.epsilon,
@@ -57,11 +62,39 @@ def privacy_keys(scenario: Scenario, design: Design | None, journal: Journal, st
         "sampling_rate": design.sampling_rate,
         "adversary": adversary(scenario),
         "schedule": settings.schedule,
-        "artificial_noise": design.artificial_noise,
+        "artificial_noise": float(design.artificial_noise.max(initial=0.0)),
         "estimate_std_median": float(np.median(audible)) if audible.size else None,
         "privacy_stopped_at_round": stopped,
-        "privacy_statement": "; ".join(sentence.rstrip(".") for sentence in design.statement),
+        "privacy_statement": _joined(design.statement),
     }
+
+
+def _energy_keys(scenario: Scenario, design: EnergyDesign, journal: Journal, stopped: int | None) -> dict[str, Any]:
+    """Those of a run with energy detection: no schedule, no artificial noise, and noise that depends on what is sent."""
+    settings = design.settings
+    return dict.fromkeys(KEYS) | {
+        "epsilon_budget": settings.epsilon,
+        "epsilon_spent": _spent(journal),
+        "epsilon_planned": _finite(design.planned_epsilon),
+        "delta": settings.delta,
+        "accounting": settings.accounting,
+        "sensitivity": design.sensitivity.statement,
+        "adversary": adversary(scenario),
+        "artificial_noise": 0.0,
+        "privacy_stopped_at_round": stopped,
+        "privacy_statement": _joined(design.statement),
+    }
+
+
+def _spent(journal: Journal) -> float:
+    spent = 0.0
+    for row in journal.rows():
+        spent = row.diagnostics.get(EPSILON) or spent
+    return spent
+
+
+def _joined(statement: tuple[str, ...]) -> str:
+    return "; ".join(sentence.rstrip(".") for sentence in statement)
 
 
 def _exact(design: Design, mu: list[float]) -> float:

@@ -9,7 +9,10 @@ from learning.privacy.schedules import NoiseSource
 from learning.privacy.schedules import find as find_schedule
 from learning.privacy.sensitivity import Relation
 
-__all__ = ["PrivacyConfig"]
+__all__ = ["ENERGY_SCHEMES", "PrivacyConfig"]
+
+#: Schemes whose payloads change variances, not means.
+ENERGY_SCHEMES = ("fsk_mv", "reed", "ncairfl")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -21,8 +24,10 @@ class PrivacyConfig(BaseModel):
 
     epsilon: Positive | None = Field(default=None, description="budget of the whole run; none: no privacy is claimed")
     delta: float = Field(default=1e-5, gt=0, lt=1, description="delta of the promise; below 1/n of n training examples")
-    accounting: Literal["paper", "gdp", "pld"] = Field(
-        default="gdp", description="who counts: pAirZero's bound, the exact one, or the exact one with Poisson sampling"
+    accounting: Literal["paper", "gdp", "pld", "renyi"] = Field(
+        default="gdp",
+        description="who counts: pAirZero's bound, the exact one, or the exact one with Poisson sampling; renyi: variance "
+        "shifts, for the schemes of energy detection",
     )
     sensitivity: Relation = Field(
         default="client_value", description="what may differ: all values of one device, or one record, replaced or removed"
@@ -78,6 +83,21 @@ class PrivacyConfig(BaseModel):
     def changed(self) -> list[str]:
         """Settings other than epsilon that differ from their default."""
         return [name for name in type(self).model_fields if name != "epsilon" and getattr(self, name) != _DEFAULTS[name]]
+
+    def of_energy(self, scheme: str) -> str | None:
+        """Why this cannot be promised of a scheme of energy detection; None where it may."""
+        if self.accounting != "renyi":
+            return f'accounting "{self.accounting}" counts shifts of a mean, and "{scheme}" shifts variances; take "renyi"'
+        if self.amplification:
+            return f'amplification by sampling is not accounted for "{scheme}"; set amplification false'
+        if self.noise_source != "receiver" or self.as_printed:
+            return (
+                f'"{scheme}" sends energies, to which no artificial noise and no printed formula belongs; set noise_source '
+                '"receiver" and as_printed false'
+            )
+        if self.estimate == "wiener":
+            return f'the noise of an estimate of "{scheme}" depends on what is sent and is not known; take estimate "clip"'
+        return None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

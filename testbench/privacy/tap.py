@@ -148,7 +148,10 @@ class Tap:
         slots = []
         for t in range(self.rounds):
             bursts = modulate(layout, sent.coefficients[t], sent.reference[t])
-            slots.append(self._air.transmit(bursts, t, self._sounded[t], layout.reference_sample).reshape(-1))
+            samples = self._air.transmit(bursts, t, self._sounded[t], layout.reference_sample)
+            if samples is None:
+                raise TestbenchError(f"the air lost the slot of round {t}; an audit looks at every round: run it again")
+            slots.append(samples.reshape(-1))
         return np.stack(slots)
 
     def decide(self, sent: Prepared, seen: Complexes) -> NDArray[np.float64]:

@@ -13,12 +13,13 @@ from learning.data import TaskData
 from learning.federation import Federation
 from learning.journal import Journal
 from learning.objective import Objective
-from learning.privacy import postprocess
 from learning.privacy.errors import PrivacyError
+from learning.privacy.postprocess import Broadcast, Processing
 from learning.uplink import Aggregate, NoiseFreeUplink, Uplink
 from phy.backends import in_process
 from phy.config import LinkConfig
 from phy.link import Link
+from testbench.privacy.design import Design
 from testbench.scenario import Scenario
 
 __all__ = ["InProcessAir", "Tuned", "tune"]
@@ -33,17 +34,28 @@ class InProcessAir:
     :param estimate: free post-processing of what was received: none, clip, or wiener (shrink, then clip)
     """
 
-    def __init__(self, link: LinkConfig, seed: int, estimate: str = "none", noise_std: Floats | None = None) -> None:
-        if estimate not in ("none", "clip", "wiener"):
-            raise PrivacyError(f"no post-processing is called {estimate!r}; choose none, clip or wiener")
+    def __init__(
+        self,
+        link: LinkConfig,
+        seed: int,
+        estimate: Processing = "none",
+        noise_std: Floats | None = None,
+        directions: int = 1,
+        joint: bool = False,
+    ) -> None:
         if estimate == "wiener" and noise_std is None:
             raise PrivacyError("wiener needs the standard deviation of the estimate's noise in each round")
         self._link = Link(in_process(link), seed)
-        self._estimate, self._noise_std = estimate, noise_std
-        self._full_scale = 1.0 if link.scheme == "sign" else link.clip
-        self._wiener = postprocess.RunningWiener(self._full_scale**2)
+        self._noise_std = noise_std
+        self._broadcast = Broadcast(estimate, 1.0 if link.scheme == "sign" else link.clip, directions, joint)
         #: round -> estimate before post-processing, which is what the server as an adversary has
         self.received: dict[int, float] = {}
+
+    @classmethod
+    def of(cls, planned: Design, seed: int) -> InProcessAir:
+        """The air of a run with this plan."""
+        several = planned.directions
+        return cls(planned.link, seed, planned.settings.estimate, planned.estimate_std, several.count, several.joint)
 
     def aggregate(self, round_index: int, payloads: Floats, present: NDArray[np.bool_] | None = None) -> Aggregate:
         """One round; see :class:`learning.uplink.Uplink`."""
@@ -51,11 +63,9 @@ class InProcessAir:
         heard = self._link.aggregate(np.array([round_index]), payloads[None], who)
         estimate, lost = heard.estimates[0], bool(heard.lost[0])
         self.received[round_index] = float(estimate[0])
-        if not lost and self._estimate == "wiener" and self._noise_std is not None:
-            std = float(self._noise_std[round_index])
-            estimate = self._wiener.apply(estimate, std * std if math.isfinite(std) else math.inf)
-        if not lost and self._estimate != "none":
-            estimate = postprocess.clip(estimate, self._full_scale)
+        if not lost:
+            std = math.nan if self._noise_std is None else float(self._noise_std[round_index])
+            estimate = np.array(self._broadcast.apply(estimate.tolist(), std * std if math.isfinite(std) else math.inf))
         return Aggregate(estimate, lost, {name: float(values[0]) for name, values in heard.diagnostics.items()})
 
 
@@ -63,8 +73,8 @@ class InProcessAir:
 class Tuned:
     """A short run: held-out accuracy and loss after ``rounds`` [E], and what was broadcast in every round [T].
 
-    ``estimates``: applied; ``received``: before post-processing; NaN in a lost round. ``amplitudes``: aligned amplitude, 0
-    in a lost or silent round; ``active``: devices.
+    ``estimates``: applied; ``received``: before post-processing; NaN in a lost round; of the first direction, if several.
+    ``amplitudes``: aligned amplitude, 0 in a lost or silent round; ``active``: devices; ``payload_means``: of what was sent.
     """
 
     rounds: NDArray[np.int64]
@@ -74,6 +84,7 @@ class Tuned:
     received: Floats
     amplitudes: Floats
     active: Floats
+    payload_means: Floats
 
 
 def tune(
@@ -93,7 +104,7 @@ def tune(
     through = uplink or NoiseFreeUplink("sign" if scenario.link.scheme == "sign" else "analog")
     measured: list[tuple[int, float, float]] = []
     estimates, received = np.full(total, np.nan), np.full(total, np.nan)
-    amplitudes, active = np.zeros(total), np.zeros(total)
+    amplitudes, active, means = np.zeros(total), np.zeros(total), np.full(total, np.nan)
     with Journal(":memory:") as journal:
         federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, through, journal)
 
@@ -104,8 +115,9 @@ def tune(
         measure()
         for record in federation.run():
             t = record.round
-            if record.estimate is not None:
-                estimates[t] = received[t] = record.estimate
+            means[t] = record.payload_mean
+            if record.estimates is not None:
+                estimates[t] = received[t] = record.estimates[0]
                 if isinstance(uplink, InProcessAir):
                     received[t] = uplink.received[t]
                 amplitudes[t] = record.diagnostics.get("aligned_gain", 0.0)
@@ -118,4 +130,4 @@ def tune(
                     break
     at, accuracy, loss = (np.array(column) for column in zip(*measured, strict=True))
     finite = np.where(np.isfinite(loss), loss, np.nan)
-    return Tuned(at.astype(np.int64), accuracy, finite, estimates, received, amplitudes, active)
+    return Tuned(at.astype(np.int64), accuracy, finite, estimates, received, amplitudes, active, means)

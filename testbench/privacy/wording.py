@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from learning.privacy.sensitivity import Sensitivity
 from testbench.privacy.charging import Charging
 from testbench.scenario import Scenario
 
-__all__ = ["adversary", "statements"]
+__all__ = ["JOURNAL", "adversary", "sampling_sentence", "statements"]
+
+JOURNAL = (
+    "the journal of an emulated run also holds what devices keep to themselves (losses, means): publish the estimates only"
+)
 
 _SOURCES = {
     "receiver": "the adversary's receiver noise alone protects",
@@ -32,12 +39,22 @@ def adversary(scenario: Scenario) -> str:
     return f"a receiver in the place of the server with all that {own} received{extra}, all channels and all announcements"
 
 
+def sampling_sentence(rate: float | None) -> str:
+    """What sampling is claimed for, with probability ``rate``."""
+    if rate is None:
+        return "no amplification by sampling is claimed"
+    return (
+        f"each record is in a round's batch independently (Poisson) with an announced probability of at most {rate:.4g}, "
+        "by a draw that only its device knows (the emulation takes it from the scenario's seed, which is therefore a secret)"
+    )
+
+
 def statements(
     scenario: Scenario,
     charging: Charging,
     sensitivity: Sensitivity,
     rate: float | None,
-    noise: float,
+    noise: NDArray[np.float64],
     plan: str,
     errata: Sequence[str],
 ) -> tuple[str, ...]:
@@ -49,28 +66,24 @@ def statements(
         "tail": f"every round is charged a gain of {charging.g_max:.4g}, and the probability {charging.extra_delta:.3g} that "
         "any gain is larger is part of delta",
     }[charging.csi]
-    sampling = (
-        "no amplification by sampling is claimed"
-        if rate is None
-        else f"each record is in a round's batch independently (Poisson) with an announced probability of at most {rate:.4g}, "
-        "by a draw that only its device knows (the emulation takes it from the scenario's seed, which is therefore a secret)"
-    )
     found = [
         sensitivity.statement,
         f"the adversary is {adversary(scenario)}",
         f"N0 = {link.n0:.4g} is the variance of a complex sample, so that the real decision variable has N0/2; "
         f"{_SOURCES[settings.noise_source]}",
         gains,
-        sampling,
+        sampling_sentence(rate),
         f"delta = {settings.delta:g}, {_ACCOUNTING[settings.accounting]}",
         plan,
     ]
-    if noise > 0:
+    audible = noise[noise > 0]
+    if audible.size:
+        low, high = float(audible.min()), float(audible.max())
+        level = f"{high:.4g}" if high < 1.001 * low else f"{low:.4g} to {high:.4g}, by the schedule,"
+        where = "" if audible.size == noise.size else f" in {audible.size} of {noise.size} rounds"
         found.append(
-            f"every device adds noise of standard deviation {noise:.4g} of full scale; its mean square is part of the peak "
+            f"every device adds noise of standard deviation {level} of full scale{where}; its mean square is part of the peak "
             "power, single symbols may exceed it"
         )
-    found.append(
-        "the journal of an emulated run also holds what devices keep to themselves (losses, means): publish the estimates only"
-    )
+    found.append(JOURNAL)
     return (*found, *errata)

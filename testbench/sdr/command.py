@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from testbench.commands._options import console
 
 sdr = typer.Typer(name="sdr", help="GNU Radio in the loop.", no_args_is_help=True)
 
@@ -24,10 +25,31 @@ def demo(
     delay: Annotated[
         str | None, typer.Option("--delay", help="Delays in samples, a,b,... per device. Default: spread over 0 .. 1.")
     ] = None,
-    cfo: Annotated[str, typer.Option("--cfo", help="Carrier offsets in Hz, a,b,... per device.")] = "0",
+    cfo: Annotated[str | None, typer.Option("--cfo", help="Carrier offsets in Hz, a,b,... per device.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, where its journal ends.")] = False,
 ) -> None:
     """Fine-tune the embedded language model through a GNU Radio flowgraph, which is started and stopped."""
     from testbench.sdr.demo import sdr_demo
 
-    sdr_demo(Console(), out=out, rounds=rounds, overrides=sets or [], delay=delay, cfo=cfo, resume=resume)
+    sdr_demo(console(), out=out, rounds=rounds, overrides=sets or [], delay=delay, cfo=cfo, resume=resume)
+
+
+@sdr.command()
+def graphs() -> None:
+    """List the flowgraphs that ship, with their files."""
+    from testbench.sdr.gnuradio import flowgraphs
+
+    for name, program in flowgraphs().items():
+        companion = program.with_suffix(".grc")
+        typer.echo(f"{name:12} {program}" + (f"  {companion}" if companion.is_file() else ""))
+
+
+@sdr.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def start(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="uplink, passthrough, monitor, usrp or soapy.")],
+) -> None:
+    """Run a flowgraph that ships, with GNU Radio's Python, until Ctrl-C; its own arguments follow (--help shows them)."""
+    from testbench.sdr.gnuradio import start_flowgraph
+
+    raise typer.Exit(start_flowgraph(name, context.args))

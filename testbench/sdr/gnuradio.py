@@ -1,8 +1,8 @@
 """Where GNU Radio is, and how to start the flowgraphs that ship with it."""
 
-import json
 import os
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from testbench.errors import TestbenchError
 
 FLOWGRAPHS = Path(__file__).resolve().parents[1] / "flowgraphs"
 PYTHON_VARIABLE = "GNURADIO_PYTHON"
+_NAMES = ("uplink", "passthrough", "monitor", "usrp", "soapy")
 _DEFAULT = "/usr/bin/python3"
 
 
@@ -49,13 +50,28 @@ def gnuradio_version() -> str:
     return _version(gnuradio_python()) or ""
 
 
+def flowgraphs() -> dict[str, Path]:
+    """The flowgraphs that ship: name -> program, beside which some have a file for GNU Radio Companion."""
+    return {name: FLOWGRAPHS / f"{name}.py" for name in _NAMES}
+
+
 def flowgraph_command(name: str, *arguments: str) -> tuple[str, ...]:
     """The command that runs a shipped flowgraph; a stream session appends the addresses. Raises :class:`NoGnuRadio`."""
     return (gnuradio_python(), str(FLOWGRAPHS / f"{name}.py"), *arguments)
 
 
-def stream_toml(command: tuple[str, ...], **settings: str | int | float | bool) -> str:
-    """Settings of a stream whose flowgraph is ``command``, as TOML."""
-    lines = [f"command = {json.dumps(list(command))}"]
-    lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
-    return "\n".join(lines) + "\n"
+def start_flowgraph(name: str, arguments: Sequence[str]) -> int:
+    """Run a shipped flowgraph in the foreground and return its exit status.
+
+    Raises :class:`testbench.errors.TestbenchError` for a name that does not ship, and :class:`NoGnuRadio`.
+    """
+    if name not in flowgraphs():
+        raise TestbenchError(f"there is no flowgraph {name!r}; those that ship are {', '.join(flowgraphs())}")
+    child = subprocess.Popen(flowgraph_command(name, *arguments), stdin=subprocess.PIPE, env=clean_environment())
+    try:
+        return child.wait()
+    except KeyboardInterrupt:  # which the flowgraph has had as well: it stops its blocks first
+        return child.wait()
+    finally:
+        assert child.stdin is not None
+        child.stdin.close()

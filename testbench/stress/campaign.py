@@ -1,9 +1,10 @@
 """Run a stress test: all units on all cores, each kept once it is finished, then tables, figures and a report."""
 
 import base64
-import os
 from dataclasses import dataclass
 
+from testbench.bars import Observer, processes
+from testbench.pool import cores
 from testbench.stress.accuracy import training_units
 from testbench.stress.captions import caption
 from testbench.stress.comparison import COLUMNS as COMPARED_COLUMNS
@@ -16,22 +17,6 @@ from testbench.stress.pool import run_units
 from testbench.stress.results import COLUMNS, LARGEST_COLUMNS, Row, largest_rows, rows_of, to_csv, training_rows
 from testbench.stress.store import StressFolder
 from testbench.stress.tables import Table, cost_table, gradient_table, hardware_table, largest_table, markdown
-
-
-class Observer:
-    """Who looks on. This one is silent; the command line's draws a bar."""
-
-    def started(self, units: int, done: int, weight: float, done_weight: float, workers: int) -> None:
-        """Work begins, or continues after ``done`` of ``units``."""
-
-    def advanced(self, unit: Unit) -> None:
-        """One more unit is committed."""
-
-    def said(self, text: str) -> None:
-        """A line worth reading."""
-
-    def finished(self) -> None:
-        """The work is through, or was cut off."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +64,18 @@ def _evaluate(units: list[Unit], folder: StressFolder, workers: int | None, obse
     left = [unit for unit in units if unit.id not in done]
     failed: list[Failed] = []
     total = sum(unit.weight for unit in units)
-    processes = workers or len(os.sched_getaffinity(0))
-    observer.started(len(units), len(units) - len(left), total, total - sum(u.weight for u in left), processes)
+    count = workers or cores()
+    observer.started(len(units), len(units) - len(left), total, total - sum(u.weight for u in left), processes(count))
 
     def finished(unit: Unit, outcome: Measured | Failed) -> None:
         if isinstance(outcome, Failed):
             failed.append(outcome)
         else:
             folder.add(outcome)
-        observer.advanced(unit)
+        observer.advanced(unit.weight)
 
     try:
-        run_units(left, processes, finished)
+        run_units(left, count, finished)
     finally:
         observer.finished()
     return failed

@@ -38,13 +38,14 @@ def evaluate(unit: Unit) -> Measured | Failed:
             from testbench.stress.accuracy import train
 
             return Measured(unit.id, [], np.zeros(0, np.float32), train(unit.training))
-        return _measure(unit)
+        return measure(unit)
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         return Failed(unit.id, unit.point.id, text)
 
 
-def _measure(unit: Unit) -> Measured:
+def measure(unit: Unit) -> Measured:
+    """Send the scalars of the unit's sessions through the link, without learning. Raises what the link raises."""
     from phy.accounting import channel_uses
     from phy.link import Link
 

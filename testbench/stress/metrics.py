@@ -61,6 +61,7 @@ def batch_sums(
         "cross": float((e * m).sum()),
         "power": total("power_mean"),
         "peak": float("nan") if peak is None else float(peak.max()),
+        "active": total("active"),
     }
     return sums, np.sqrt(error2.mean(axis=1)).astype(np.float32)
 

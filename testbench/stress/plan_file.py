@@ -104,7 +104,7 @@ def build_plan(data: dict[str, Any], origin: str) -> StressConfig:
     except WrongType as error:
         raise PlanError(f"{origin}: {error}") from None
     except ValidationError as error:
-        raise PlanError(f"{origin}: {_sentence(error, StressConfig)}") from error
+        raise PlanError(f"{origin}: {sentence(error, StressConfig)}") from error
     except PhyError as error:
         raise PlanError(f"{origin}: {error}") from error
     return plan
@@ -116,7 +116,7 @@ def contestant_link(plan: StressConfig, name: str) -> dict[str, Any]:
     try:
         config = LinkConfig.model_validate(merged)
     except ValidationError as error:
-        raise PlanError(f"contestants.{name}.link: {_sentence(error, LinkConfig)}") from error
+        raise PlanError(f"contestants.{name}.link: {sentence(error, LinkConfig)}") from error
     for kind, part in (("schemes", config.scheme), ("csi", config.csi.estimator), ("power", config.power.control)):
         try:
             check(kind, part)
@@ -155,7 +155,7 @@ def _axis(text: str, known: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name.strip(), {**known.get(name.strip(), {}), "range": values}
 
 
-def _sentence(error: ValidationError, root: type[BaseModel]) -> str:
+def sentence(error: ValidationError, root: type[BaseModel]) -> str:
     """The first defect in one sentence, with the nearest valid key where a key is unknown."""
     first = error.errors(include_url=False)[0]
     place = [str(part) for part in first["loc"]]

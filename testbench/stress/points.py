@@ -98,7 +98,7 @@ def point_of(plan: StressConfig, name: str, place: str, **fields: Any) -> Point:
     """A point of contestant ``name``; ``fields`` replace what a sweep has."""
     overrides = fields.get("overrides", {})
     link = merge(contestant_link(plan, name), overrides)
-    sessions = min(plan.static_sessions, plan.rounds) if _static(link) else plan.sessions
+    sessions = min(plan.static_sessions, plan.rounds) if is_static(link) else plan.sessions
     given: dict[str, Any] = {
         "entries": 1,
         "rounds": plan.rounds,
@@ -120,13 +120,13 @@ def point_of(plan: StressConfig, name: str, place: str, **fields: Any) -> Point:
     )
 
 
-def _static(value: Any) -> bool:
+def is_static(value: Any) -> bool:
     """Whether a link draws anything once per device, so that one session is one draw."""
     if not isinstance(value, dict):
         return False
     if value.get("per") == "device":
         return value.get("law") in ("uniform", "normal")
-    return any(_static(inner) for inner in value.values())
+    return any(is_static(inner) for inner in value.values())
 
 
 def _sweep(plan: StressConfig) -> list[Point]:

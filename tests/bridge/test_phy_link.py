@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bridge.client import AirClient
-from bridge.errors import ServerRefused
+from bridge.errors import ConfigRefused, ServerRefused
 from bridge.links import phy_link_factory
 from bridge.process import AirServerProcess
 from bridge.server import InprocAirServer
@@ -107,6 +107,16 @@ def test_a_payload_over_the_clip_is_refused_with_the_sentence_of_phy(inproc: Inp
     ):
         client.aggregate(0, np.full((2, 1), 1.5))
     assert caught.value.code == "bad_request"
+
+
+@pytest.mark.parametrize("config", [
+    {"channel": {"file": "/etc/hostname"}},
+    {"fidelity": "waveform", "burst": {"overlay": {"file": "/etc/hostname", "level_db": 0.0}}},
+], ids=["channel", "overlay"])  # fmt: skip
+def test_a_client_cannot_have_files_of_the_server_opened(config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigRefused, match=r"opens no file '/etc/hostname'.*--allow-file"):
+        phy_link_factory(["bridge.captures.measured:Part"])(config, SEED)
+    assert phy_link_factory(files=["/etc/hostname"])(config, SEED)  # neither is read without its class
 
 
 def test_a_class_that_the_server_allows_is_loaded() -> None:

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from bridge.frames import HEADER_BYTES, MAX_DIAGNOSTICS, FrameCodec
+from bridge.listening import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, HIGH_WATER_MARK
 from bridge.messages import PROTOCOL_VERSION, AggregateRequest, ErrorCode, Limits, Message, Ping, Result
-from bridge.server import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, HIGH_WATER_MARK
 from bridge.sessions import session_id
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bridge.stream_air import SETTINGS_VARIABLE, Part
+from bridge.stream_air import STREAM_AIR, Part
 from bridge.streams.config import StreamConfig
 from bridge.streams.exchange import PROBE_SAMPLES
 from phy.ambiguity import BurstPulse
@@ -23,6 +24,10 @@ from phy.link import Link
 from phy.offsets import OffsetDraws
 from phy.propagation import Propagation
 from phy.waveform_airs.emulated import Part as Emulated
+from testbench.captures.capture import load_capture
+from testbench.captures.estimating import sound
+from testbench.captures.recorder import Recorder
+from testbench.elsewhere import MEASURED_CHANNEL
 from testbench.sdr.gnuradio import flowgraph_command
 from tests.bridge.gnuradio_needed import needs_gnuradio
 
@@ -100,13 +105,11 @@ def test_gnu_radio_and_the_emulated_air_agree_to_60_db(channel, tmp_path):
 
 
 @needs_gnuradio
-def test_estimates_through_a_flowgraph_without_noise_are_those_of_the_emulated_air(tmp_path, monkeypatch):
+def test_estimates_through_a_flowgraph_without_noise_are_those_of_the_emulated_air():
     """Gains at the sender: the same fades, found and filtered by the same receiver, slot after slot."""
-    settings = tmp_path / "stream.toml"
-    settings.write_text(f"command = {json.dumps(list(flowgraph_command('uplink', '--delay=0.4')))}\nlevel = 0.125\n")
-    monkeypatch.setenv(SETTINGS_VARIABLE, str(settings))
+    stream = StreamConfig(command=flowgraph_command("uplink", "--delay=0.4"), level=0.125)
     shared = {"power": {"control": "truncated"}, "snr_max_db": 100.0}
-    through = Link(link_config(**shared, burst={"air": "bridge.stream_air:Part"}), SEED)
+    through = Link(link_config(**shared, burst={"air": STREAM_AIR}), SEED, partial(Part, stream=stream))
     emulated = Link(link_config(**shared, offsets={"timing_s": {"law": "constant", "value": 4e-7}}), SEED)
     payloads = np.random.default_rng(0).uniform(-1, 1, (40, DEVICES, 2))
     found, expected = (link.aggregate(np.arange(40), payloads) for link in (through, emulated))
@@ -114,6 +117,27 @@ def test_estimates_through_a_flowgraph_without_noise_are_those_of_the_emulated_a
     assert np.nanmax(np.abs(found.estimates - expected.estimates)) < 1e-3
     timing = found.diagnostics["timing_s"]
     assert np.nanmax(np.abs(timing - 4e-7)) < 2e-8
+
+
+@needs_gnuradio
+def test_a_path_that_was_sounded_through_the_flowgraph_can_be_inverted_by_devices(tmp_path):
+    """The calibration of docs/sdr.md: record with pilots, sound, and run on what was measured; gains from -5 to 0 dB."""
+    gains = [0.7 - 0.6j, -0.3 + 0.5j, 0.8j]
+    (tmp_path / "paths.json").write_text(json.dumps([[[0.0, gain.real, gain.imag]] for gain in gains]))
+    stream = StreamConfig(gains="flowgraph", command=flowgraph_command("uplink", "--paths", str(tmp_path / "paths.json")))
+    shared = {"snr_max_db": 60.0, "burst": {"air": STREAM_AIR, "pilot_symbols": 64}}
+    payloads = np.random.default_rng(3).uniform(-1, 1, (4, DEVICES, 1))
+    make_air = partial(Part, stream=stream)
+    with Recorder(link_config(**shared, channel={"model": "awgn"}), SEED, tmp_path / "c", make_air=make_air) as recorder:
+        blind = [recorder.aggregate(number, payloads[number]).estimate[0] for number in range(4)]
+    measured = sound(load_capture(recorder.collection), taps=1)
+    assert np.abs(measured.coefficients[:, 0, :, 0] - gains).max() < 1e-3
+    room = measured.save(tmp_path / "room.h5")
+    channel = {"model": MEASURED_CHANNEL, "file": str(room)}
+    found = Link(link_config(**shared, channel=channel), SEED, make_air).aggregate(np.arange(4), payloads).estimates[:, 0]
+    expected = payloads.mean(axis=1)[:, 0]
+    assert np.abs(found - expected).max() < 1e-3
+    assert np.abs(np.array(blind) - expected).max() > 0.1
 
 
 @needs_gnuradio
@@ -130,24 +154,22 @@ def test_noise_of_the_flowgraph_has_the_stated_power():
     assert np.mean(np.abs(heard) ** 2) == pytest.approx(0.01, rel=5 / np.sqrt(heard.size))
 
 
-def test_a_slot_that_does_not_return_is_a_lost_round_and_the_next_one_is_heard(tmp_path, monkeypatch):
-    """A flowgraph that ends in the middle of its second slot."""
+@pytest.mark.parametrize("synchronisation", ["preamble", "slot"])
+def test_a_slot_that_does_not_return_is_a_lost_round_and_the_next_one_is_heard(synchronisation):
+    """A flowgraph that ends in the middle of its second slot. Nothing of it needs a preamble to be noticed."""
     fake = [sys.executable, "-P", str(Path(__file__).with_name("fake_flowgraph.py")), "die"]
-    settings = tmp_path / "stream.toml"
-    settings.write_text(f"command = {json.dumps(fake)}\n")
-    monkeypatch.setenv(SETTINGS_VARIABLE, str(settings))
-    config = link_config(snr_max_db=60.0, channel={"model": "awgn"}, burst={"air": "bridge.stream_air:Part"})
+    stream = StreamConfig(command=tuple(fake))
+    config = link_config(snr_max_db=60.0, channel={"model": "awgn"}, burst={"synchronisation": synchronisation})
     payloads = np.full((3, DEVICES, 1), 0.5)
-    found = Link(config, SEED).aggregate(np.arange(3), payloads)
+    found = Link(config, SEED, partial(Part, stream=stream)).aggregate(np.arange(3), payloads)
     assert found.lost.tolist() == [False, True, False]
     assert np.isnan(found.estimates[1, 0])
     assert np.allclose(found.estimates[[0, 2], 0], 0.5, atol=1e-4)
 
 
-def test_without_settings_the_air_says_where_they_belong(monkeypatch):
-    monkeypatch.delenv(SETTINGS_VARIABLE, raising=False)
-    with pytest.raises(PhyError, match=SETTINGS_VARIABLE):
-        Link(link_config(burst={"air": "bridge.stream_air:Part"}), 1)
+def test_without_settings_the_air_says_where_they_belong():
+    with pytest.raises(PhyError, match=r"section \[stream\]"):
+        Link(link_config(burst={"air": STREAM_AIR}), 1)
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -156,7 +178,6 @@ def test_without_settings_the_air_says_where_they_belong(monkeypatch):
     ({"impairments": {"converter": {"bits": 6}}}, "converter"),
     ({"receive_antennas": 2}, "one antenna"),
     ({"channel": {"model": "tdl"}}, "flat channels"),
-    ({"burst": {"synchronisation": "slot"}}, "synchronisation"),
 ])  # fmt: skip
 def test_what_nobody_would_play_is_refused(settings, message):
     config = link_config(**settings)

@@ -17,7 +17,7 @@ import zmq
 from bridge.streams.config import StreamConfig
 from bridge.streams.flowgraph import Flowgraph, clean_environment
 from bridge.streams.session import StreamSession
-from testbench.sdr.gnuradio import FLOWGRAPHS, flowgraph_command
+from testbench.sdr.gnuradio import FLOWGRAPHS, flowgraph_command, gnuradio_python
 from tests.bridge.gnuradio_needed import needs_gnuradio
 
 pytestmark = needs_gnuradio
@@ -163,8 +163,13 @@ def test_the_companion_files_compile_and_a_flowgraph_started_by_hand_carries_slo
     ("uplink", ["--uplink", "ipc:///tmp/x", "--received", "ipc:///tmp/y", "--delay=-65"], "-64"),
     ("uplink", ["--uplink", "ipc:///tmp/x", "--received", "ipc:///tmp/y", "--paths", "/nowhere"], "/nowhere must be JSON"),
     ("passthrough", ["--uplink", "ipc:///tmp/x"], "as many"),
-    ("radio", ["--uplink", "ipc:///tmp/x", "--received", "ipc:///tmp/y", "--transmitter", "type=b200"], "pass_tags"),
-    ("radio", ["--uplink=ipc:///tmp/x", "--received=ipc:///tmp/y", "--transmitter=type=b200", "--pass-tags"], "no radio"),
+    ("usrp", ["--uplink", "ipc:///tmp/x", "--received", "ipc:///tmp/y", "--transmitter", "type=b200"], "pass_tags"),
+    ("usrp", ["--uplink=ipc:///tmp/x", "--received=ipc:///tmp/y", "--transmitter=type=b200", "--pass-tags"], "no radio"),
+    ("soapy", ["--uplink=ipc:///tmp/x", "--received=ipc:///tmp/y", "--transmitter=driver=lime"], "pass_tags"),
+    ("soapy", ["--uplink=ipc:///tmp/x", "--received=ipc:///tmp/y", "--transmitter=driver=lime", "--pass-tags"], "SoapySDR"),
+    ("uplink", ["--uplink", "tcp://127.0.0.1:1", "--received", "tcp://*:45932"], "--insecure"),
+    ("uplink", ["--uplink=ipc:///tmp/x", "--received=ipc:///tmp/y", "--monitor=tcp://0.0.0.0:45933"], "--insecure"),
+    ("monitor", ["--tap", "tcp://10.0.0.1:45932"], "--insecure"),
 ])  # fmt: skip
 def test_a_flowgraph_says_what_is_missing(name, arguments, message):
     command = [*flowgraph_command(name), *arguments]
@@ -185,7 +190,7 @@ def test_a_radio_s_slots_are_cut_out_of_a_running_receiver():
     """The blocks of the radio variant, with a receiver whose samples are their own numbers."""
     program = Path(__file__).with_name("radio_loop.py")
     done = subprocess.run(
-        [flowgraph_command("radio")[0], str(program)],
+        [gnuradio_python(), str(program)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -194,6 +199,37 @@ def test_a_radio_s_slots_are_cut_out_of_a_running_receiver():
     )
     assert done.returncode == 0, done.stderr
     assert "cut as announced" in done.stdout
+
+
+@pytest.mark.parametrize(("devices", "clock"), [(1, "internal"), (3, "external")])
+def test_timed_bursts_of_soapy_radios_meet_in_the_air_to_the_sample(devices, clock):
+    """Radios in one process whose clocks start anywhere, joined by PPS; one hears what all send at the instant of the slot."""
+    words = [f"--transmitter=driver=fake,serial={k}" for k in range(devices)]
+    words += [f"--receiver=driver=fake,serial={9 if devices > 1 else 0}", f"--clock={clock}", "--rate=100000"]
+    program = str(Path(__file__).with_name("soapy_program.py"))
+    config = StreamConfig(
+        command=(gnuradio_python(), "-P", program, *words), pass_tags=True, gains="flowgraph", start_timeout_s=40, deadline_s=10
+    )
+    stream = StreamSession(config, rate_hz=1e5)
+    try:
+        for number, count in enumerate((700, 2500, 1)):
+            sent = bursts(devices, count, number)
+            received = stream.slot(sent, number)
+            assert received is not None
+            assert np.abs(received[0] - sent.sum(axis=0)).max() < 1e-5
+    finally:
+        stream.close()
+
+
+def test_a_soapy_radio_without_a_clock_is_refused():
+    words = ["--transmitter=driver=fake,deaf=1", "--receiver=driver=fake", "--pass-tags", "--uplink=ipc:///tmp/x"]
+    program = str(Path(__file__).with_name("soapy_program.py"))
+    done = subprocess.run(
+        [gnuradio_python(), "-P", program, *words, "--received=ipc:///tmp/y"],
+        capture_output=True, text=True, timeout=60, env=clean_environment(), check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "keeps no time" in done.stderr
 
 
 def test_zeromq_is_new_enough():

@@ -17,11 +17,13 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.endpoints import private_ipc_endpoint
 from bridge.errors import BridgeError
 from bridge.streams.config import StreamConfig
 from bridge.streams.errors import StreamBroken, StreamConfigError, StreamError, StreamSilent
 from bridge.streams.exchange import StreamExchange
 from bridge.streams.flowgraph import clean_environment
+from bridge.streams.ports import SendPort
 from bridge.streams.session import StreamSession
 from bridge.streams.tags import HEADER_BYTES, Tag, carries_header, decode_header, encode_header
 
@@ -221,7 +223,6 @@ LOCAL = {"send": ("tcp://127.0.0.1:5501",), "receive": ("tcp://127.0.0.1:5600",)
     ({"send": LOCAL["send"], "receive": ("inproc://x",)}, "inproc"),
     ({"send": ("tcp://127.0.0.1:0",), "receive": LOCAL["receive"]}, "port"),
     ({"send": LOCAL["send"]}, "go together"),
-    ({}, "command"),
     ({**LOCAL, "kind": "srsran", "pass_tags": True}, "srsran"),
     ({**LOCAL, "key": "a"}, "pub_sub"),
     ({**LOCAL, "deadline": 1.0}, "deadline: there is no such setting.*deadline_s"),
@@ -239,10 +240,20 @@ def test_insecure_addresses_need_the_word():
 def test_settings_are_read_from_a_file(tmp_path):
     path = tmp_path / "stream.toml"
     path.write_text('command = ["true"]\nkind = "req_rep"\n')
-    assert StreamConfig.load(path).kind == "req_rep"
+    found = StreamConfig.load(str(path))
+    assert found.kind == "req_rep"
+    assert StreamConfig.load(found.model_dump_json()) == found
     path.write_text("command = [")
-    with pytest.raises(BridgeError, match="cannot be read"):
-        StreamConfig.load(path)
+    for unreadable in (str(path), str(tmp_path / "none.toml"), "{not json"):
+        with pytest.raises(BridgeError, match="cannot be read"):
+            StreamConfig.load(unreadable)
+
+
+def test_a_stream_that_leads_nowhere_says_what_to_give():
+    with pytest.raises(StreamConfigError, match="give a command"):
+        StreamSession(StreamConfig())
+    with pytest.raises(StreamConfigError, match="give a command"):
+        StreamConfig.load("{}")
 
 
 def test_a_flowgraph_does_not_inherit_our_python(monkeypatch):
@@ -316,6 +327,22 @@ def test_a_lost_message_shows_in_the_count_of_a_tag_header():
                 exchange.exchange(bursts(devices=1))
         finally:
             exchange.close()
+
+
+def test_tags_wait_for_a_peer_that_comes_late():
+    """A message that cannot leave yet is made again when it can; its tags must still be there."""
+    with zmq.Context() as context, private_ipc_endpoint() as address:
+        port = SendPort(context, StreamConfig(send=(address,), receive=(address,), pass_tags=True), address)
+        port.queue(bursts(1, 100)[0], (Tag(0, "packet_len", 100),))
+        assert not port.service()
+        with context.socket(zmq.PULL) as late:
+            late.connect(address)
+            while not port.service():
+                time.sleep(0.005)
+            assert late.poll(2000)
+            header = decode_header(late.recv())
+        port.socket.close(0)
+    assert [(tag.offset, tag.key, tag.value) for tag in header.tags] == [(0, "packet_len", 100)]
 
 
 def test_nobody_listening_is_silence_and_not_a_hang():

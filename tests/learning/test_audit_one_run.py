@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from learning.privacy import gdp
 from learning.privacy.audit import one_run
@@ -110,8 +110,48 @@ def test_a_leaky_mechanism_is_found():
     rng = np.random.default_rng(0)
     coins = rng.random(500) < 0.5
     found = one_run.audit_one_run(8.0 * coins + rng.normal(0, 1, 500), coins, 1e-5, (100, 400))
-    assert found.epsilon > 4
+    assert found.epsilon_any > 4
     assert found.guesses == found.correct == 400
+    assert found.gaussian_guesses == found.gaussian_correct == 400
+    # Claims of Gaussian privacy say more, so that more of the 8 is seen; what is seen is stated as an epsilon, too.
+    assert 1.5 < found.mu < 8
+    assert found.epsilon == found.epsilon_gaussian == pytest.approx(gdp.epsilon(found.mu, 1e-5), rel=1e-9)
+    assert found.epsilon_gaussian > 1.5 * found.epsilon_any
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 80), st.floats(0, 1), st.floats(0, 3), st.sampled_from([0.05, 0.01, 0.3]))
+def test_no_gaussian_claim_is_rejected_that_explains_the_guesses(m, share, mu, beta):
+    """Guesses of independent canaries are right with probability Phi(mu / 2): exactly known, so nothing is left to chance."""
+    v = round(share * m)
+    if binom.sf(v - 1, m, norm.cdf(mu / 2)) >= beta:
+        assert not one_run.gaussian_rejected(m, m, v, mu, beta)
+
+
+def test_coverage_of_the_gaussian_bound():
+    """A lower limit of 95 % confidence exceeds the true mu in no more than 5 % of runs; abstaining included."""
+    for mu, guesses in ((0.5, 30), (1.7, 50), (3.0, 150)):
+        exceeded = 0
+        for seed in range(300):
+            rng = np.random.default_rng(seed)
+            coins = rng.random(150) < 0.5
+            v = one_run.count_correct(mu * coins + rng.normal(0, 1, 150), coins, guesses)
+            exceeded += one_run.gaussian_rejected(150, guesses, v, mu, 0.05)
+        assert exceeded <= binom.ppf(0.999, 300, 0.05)
+
+
+def test_the_gaussian_bound_can_fail_where_the_claim_is_false():
+    rejected = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        coins = rng.random(500) < 0.5
+        v = one_run.count_correct(1.7 * coins + rng.normal(0, 1, 500), coins, 125)
+        rejected += one_run.gaussian_rejected(500, 125, v, 0.8, 0.05)
+        low = one_run.mu_lower_bound(500, 125, v)
+        if low > 0:
+            assert one_run.gaussian_rejected(500, 125, v, low * (1 - 1e-6), 0.05)
+            assert not one_run.gaussian_rejected(500, 125, v, low * (1 + 1e-6), 0.05)
+    assert rejected > 30
 
 
 @pytest.mark.parametrize(
@@ -125,6 +165,8 @@ def test_a_leaky_mechanism_is_found():
         (lambda: one_run.count_correct([1.0, math.nan], [True, False], 1), "NaN"),
         (lambda: one_run.count_correct([1.0, 2.0], [True, False], 3), "0 .. 2 canaries"),
         (lambda: one_run.audit_one_run([1.0], [True], 0.0, ()), "at least one number"),
+        (lambda: one_run.gaussian_rejected(10, 10, 5, -1.0, 0.05), "mu must not be negative"),
+        (lambda: one_run.mu_lower_bound(10, 10, 5, 1.0), "confidence"),
     ],
 )
 def test_refusals(call, words):

@@ -32,11 +32,15 @@ from learning.config import FaultsConfig, FederationConfig, ModelConfig, TaskCon
         (ZerothOrderConfig, {"learning_rate": float("inf")}),
         (ZerothOrderConfig, {"clip": -1.0}),
         (ZerothOrderConfig, {"perturbation": "normal"}),
-        (ModelConfig, {"forward": "float16"}),
+        (ModelConfig, {"forward": "float8"}),
         (ModelConfig, {"max_tokens": 0}),
         (TaskConfig, {"prompt": "no place"}),
         (TaskConfig, {"validation_fraction": 1.0}),
         (TaskConfig, {"labels": ("one",)}),
+        (TaskConfig, {"train": ()}),
+        (TaskConfig, {"train_examples": 5, "train_examples_per_label": 5}),
+        (TaskConfig, {"dataset": "x", "folder": "y"}),
+        (FederationConfig, {"split": "by_files"}),
     ],
 )
 def test_what_is_refused(model: Any, values: dict[str, Any]) -> None:

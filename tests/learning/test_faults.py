@@ -116,10 +116,10 @@ def test_a_missing_device_leaves_the_mean_of_the_others() -> None:
     _, everybody = run(uplink=Fixed(), devices=5)
     _, some = run(uplink=air, devices=5, faults={"miss_probability": 0.4})
     for all_of_them, record in zip(everybody, some, strict=True):
-        np.testing.assert_array_equal(record.payloads, np.where(record.present, all_of_them.payloads, 0.0))
+        np.testing.assert_array_equal(record.payloads, np.where(record.present[:, None], all_of_them.payloads, 0.0))
         assert record.mean_loss == all_of_them.mean_loss
         payloads, present = air.heard[record.round]
-        np.testing.assert_array_equal(payloads, record.payloads)
+        np.testing.assert_array_equal(payloads, record.payloads[:, 0])
         np.testing.assert_array_equal(True if present is None else present, record.present)
 
 
@@ -145,7 +145,7 @@ def test_late_answers_land_later_in_place_of_fresh_ones(late_rounds: int, miss: 
     for device in range(devices):
         landing: dict[int, float] = {}
         for t in range(rounds):
-            own = fresh[t].payloads[device]
+            own = fresh[t].payloads[device, 0]
             if t in landing:
                 expected, present = landing[t], True
                 counts["stale"] += 1
@@ -159,7 +159,7 @@ def test_late_answers_land_later_in_place_of_fresh_ones(late_rounds: int, miss: 
                 assert records[t].diagnostics[f"late_payload_{device}"] == own
             else:
                 expected, present = own, True
-            assert records[t].payloads[device] == expected
+            assert records[t].payloads[device, 0] == expected
             assert records[t].present[device] == present
     for kind, count in counts.items():
         assert sum(record.diagnostics[f"{kind}_devices"] for record in records) == count
@@ -191,7 +191,7 @@ def test_a_wrong_seed_measures_another_direction_and_moves_nobody() -> None:
             seed = draws.other_seeds(record.round)[device] if wrong[device] else 0
             moved = Quadratic((40, 7), 0.0)
             Perturbation(trainable(moved), seed).add(record.round, np.float32(1.0))
-            assert record.payloads[device] == pytest.approx(float(w @ flat(moved).double()), abs=2e-3)
+            assert record.payloads[device, 0] == pytest.approx(float(w @ flat(moved).double()), abs=2e-3)
         assert record.diagnostics["wrong_seed_devices"] == wrong.sum()
         assert record.diagnostics["drifted_devices"] == record.diagnostics["drift_distance"] == 0
     rebuilt = Quadratic((40, 7), 0.2)
@@ -224,11 +224,11 @@ class Device:
         rows = batch(0, index, self.number, shard, 4)
         with torch.inference_mode():
             measured = self.step.ask(index, lambda: [self.objective.losses(self.examples, rows).numpy()])
-        return float(measured.payloads[0])
+        return float(measured.payloads[0, 0])
 
     def hear(self, index: int, estimate: float | None) -> None:
         deaf = self.happens(Event.LOST_BROADCAST, index, self.faults.lost_broadcast_probability)
-        self.step.tell(index, None if deaf else estimate)
+        self.step.tell(index, None if deaf or estimate is None else (estimate,))
         self.in_step &= estimate is None or not (deaf or self.wrong)
 
 
@@ -260,7 +260,7 @@ def test_drifted_devices_are_where_devices_of_their_own_would_be(law: str, fault
         reference = flat(model).clone()
         terms = federation._faults.plan(index).terms  # type: ignore[union-attr]
         record = next(federation.run(1))
-        np.testing.assert_allclose(record.payloads, payloads, atol=4e-3)
+        np.testing.assert_allclose(record.payloads[:, 0], payloads, atol=4e-3)
         moved = flat(model).clone()
         distances = [0.0]
         for device in alone:

@@ -20,8 +20,8 @@ from learning.parameters import trainable, weights_sha256
 from learning.perturbation import Perturbation
 from learning.replay import replay
 from learning.uplink import Aggregate, NoiseFreeUplink
-from learning.zeroth_order import ZerothOrderStep, scales
-from tests.learning.tiny import Quadratic, QuadraticObjective, flat, tiny_federation, tiny_opt, toy_data
+from learning.zeroth_order import ZerothOrderStep
+from tests.learning.tiny import Quadratic, QuadraticObjective, flat, scales, tiny_federation, tiny_opt, toy_data
 
 LAWS = ["rademacher", "gaussian"]
 
@@ -94,7 +94,7 @@ def test_replay_is_three_passes_for_any_estimates(
         journal.begin({**meta, "mu": 1e-3, "learning_rate": learning_rate})
         z = Perturbation(trainable(model), 4, law)
         for index, estimate in enumerate(estimates):
-            journal.append(index, 4, estimate, {})
+            journal.append(index, 4, None if estimate is None else (estimate,), {})
             factors = scales(1e-3, learning_rate, estimate)
             for factor in (factors.forward, factors.back, factors.update):
                 z.add(index, factor)
@@ -114,7 +114,7 @@ def test_training_learns_and_beats_chance() -> None:
 def test_round_record_is_consistent() -> None:
     federation = tiny_federation(uplink=NoiseFreeUplink("sign"))
     record = next(federation.run(1))
-    assert record.payloads.shape == (3,)
+    assert record.payloads.shape == (3, 1)
     assert record.payload_mean == record.payloads.mean()
     assert record.estimate == np.where(record.payloads >= 0, 1, -1).mean()
     row = next(iter(federation.journal.rows()))
@@ -194,8 +194,8 @@ def test_shared_devices_equal_separate_devices() -> None:
         step = ZerothOrderStep(Perturbation(trainable(objective.model), 0), config)
         with torch.inference_mode():
             measured = step.ask(0, lambda: [objective.losses(own, rows).numpy()])  # noqa: B023
-        step.tell(0, record.estimate)
-        assert measured.payloads[0] == pytest.approx(record.payloads[device], abs=2e-3)
+        step.tell(0, record.estimates)
+        assert measured.payloads[0, 0] == pytest.approx(record.payloads[device, 0], abs=2e-3)
         assert weights_sha256(objective.model) == weights_sha256(together.objective.model)
 
 

@@ -63,7 +63,7 @@ def test_one_record_moves_a_value_by_no_more_than_clip_over_b(values: list[float
     def payload(losses: list[float]) -> float:
         with np.errstate(invalid="ignore"):
             plus, minus = [np.array(losses, np.float32)], [np.zeros(len(losses), np.float32)]
-            return float(project(plus, minus, config, divisor=divisor, bounded=True).payloads[0])
+            return float(project([plus], [minus], config, divisor=divisor, bounded=True).payloads[0, 0])
 
     assert abs(payload(values)) <= 4.0
     assert abs(payload([*values, extra]) - payload(values)) <= 4.0 / divisor * (1 + 1e-12)
@@ -73,8 +73,8 @@ def test_an_empty_batch_sends_zero_and_sums_are_divided_by_the_fixed_size():
     config = ZerothOrderConfig(mu=0.5, clip=4.0, clip_scope="sample")
     plus = [np.zeros(0, np.float32), np.array([1.0, 2.0, 50.0], np.float32)]
     minus = [np.zeros(0, np.float32), np.zeros(3, np.float32)]
-    assert project(plus, minus, config, divisor=10).payloads.tolist() == [0.0, pytest.approx(0.7)]
-    nothing = project(plus[:1], minus[:1], config, divisor=10)
+    assert project([plus], [minus], config, divisor=10).payloads[:, 0].tolist() == [0.0, pytest.approx(0.7)]
+    nothing = project([plus[:1]], [minus[:1]], config, divisor=10)
     assert math.isnan(nothing.mean_loss)
     assert nothing.clipped_fraction == 0.0
 
@@ -82,7 +82,7 @@ def test_an_empty_batch_sends_zero_and_sums_are_divided_by_the_fixed_size():
 def test_a_poisson_run_replays_resumes_and_says_so_in_its_journal(tmp_path: Path) -> None:
     live = tiny_federation(tmp_path / "j.sqlite", sampling="poisson", batch_size=1, rounds=40)
     records = list(live.run())
-    assert len({record.payloads.tolist().count(0.0) for record in records}) > 1  # empty batches happened
+    assert len({record.payloads[:, 0].tolist().count(0.0) for record in records}) > 1  # empty batches happened
     with Journal(tmp_path / "j.sqlite", read_only=True) as journal:
         assert journal.meta["sampling"] == "poisson"
         rebuilt = tiny_opt(toy_data()).model
@@ -165,7 +165,7 @@ def test_the_filter_never_passes_the_budget_and_asks_before_sending(mus: list[fl
         if not guard.admits(t, everybody):
             assert gdp.epsilon(worst, DELTA) > budget * (1 - 1e-9)
             break
-        _, notes = guard.settle(t, 0.1, {"share": share})
+        _, notes = guard.settle(t, (0.1,), {"share": share})
         spent += (mus[t] * share) ** 2
         assert notes["epsilon_spent"] <= budget
     assert gdp.epsilon(math.sqrt(spent), DELTA) <= budget
@@ -243,5 +243,5 @@ def test_a_loss_that_is_no_number_stays_within_the_bound():
     zo = ZerothOrderConfig(learning_rate=1e-3, mu=1e-3)
     guard = guard_of(np.full(12, 0.2), None)
     record = next(Federation(objective, toy_data(), plain.config, zo, Noisy(), Journal(":memory:"), guard).run(1))
-    assert record.payloads.tolist() == [0.0, 0.0, 0.0]
+    assert record.payloads[:, 0].tolist() == [0.0, 0.0, 0.0]
     assert record.estimate is not None

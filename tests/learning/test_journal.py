@@ -22,7 +22,7 @@ journal = Journal(sys.argv[1])
 journal.begin({"seed": 1})
 while True:
     index = len(journal)
-    journal.append(index, 1, index / 3, {"loss": 1.0})
+    journal.append(index, 1, (index / 3,), {"loss": 1.0})
     print(index, flush=True)
 """
 
@@ -54,7 +54,7 @@ def test_no_committed_round_is_lost_by_a_kill(tmp_path: Path) -> None:
 def test_estimates_come_back_bit_for_bit(estimates: list[float | None]) -> None:
     with Journal(":memory:") as journal:
         for index, estimate in enumerate(estimates):
-            journal.append(index, 2**63 - 1, estimate, {"snr_db": float("nan"), "x": 1.5})
+            journal.append(index, 2**63 - 1, None if estimate is None else (estimate,), {"snr_db": float("nan"), "x": 1.5})
         rows = list(journal.rows())
     assert [row.estimate for row in rows] == estimates
     assert [row.lost for row in rows] == [estimate is None for estimate in estimates]
@@ -64,19 +64,19 @@ def test_estimates_come_back_bit_for_bit(estimates: list[float | None]) -> None:
 def test_rounds_are_in_order_and_once(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.sqlite") as one, Journal(tmp_path / "j.sqlite") as two:
         with pytest.raises(JournalError, match="continues with round 0, not 1"):
-            one.append(1, 0, 0.0, {})
-        one.append(0, 0, 0.0, {})
+            one.append(1, 0, (0.0,), {})
+        one.append(0, 0, (0.0,), {})
         with pytest.raises(JournalError, match="another process is writing"):
-            two.append(0, 0, 0.0, {})
+            two.append(0, 0, (0.0,), {})
 
 
 def test_a_reader_follows_a_writer(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.sqlite", durable=True) as writer:
-        writer.append(0, 0, 0.5, {})
+        writer.append(0, 0, (0.5,), {})
         with Journal(tmp_path / "j.sqlite", read_only=True) as reader:
             assert len(reader) == 1
             with pytest.raises(JournalError, match="could not be written"):
-                reader.append(1, 0, 0.5, {})
+                reader.append(1, 0, (0.5,), {})
 
 
 def test_meta_must_match(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_foreign_and_damaged_files(tmp_path: Path) -> None:
     gap = tmp_path / "gap.sqlite"
     with Journal(gap) as journal:
         for index in range(3):
-            journal.append(index, 0, 0.0, {})
+            journal.append(index, 0, (0.0,), {})
         journal._db.execute("DELETE FROM rounds WHERE round = 1")
     with pytest.raises(JournalError, match="lacks rounds"):
         Journal(gap)
@@ -125,7 +125,7 @@ def test_foreign_and_damaged_files(tmp_path: Path) -> None:
     cut = tmp_path / "cut.sqlite"
     with Journal(cut) as journal:
         for index in range(2000):
-            journal.append(index, 0, 0.0, {"loss": 1.0})
+            journal.append(index, 0, (0.0,), {"loss": 1.0})
     cut.write_bytes(cut.read_bytes()[:9000])
     with pytest.raises(JournalError), Journal(cut) as journal:
         list(journal.rows())

@@ -69,7 +69,7 @@ def test_answer_only_loss_is_the_full_loss(config: Any, keeps: bool, data: TaskD
     tokenizer = word_tokenizer([t for t, _ in data.train], ["It was", *data.verbalizers], 48, config)
     model = draw_weights(config, 3)
     objective = CausalLanguageModel(model, tokenizer, data, ModelConfig())
-    objective._keeps_logits = keeps and objective._keeps_logits
+    objective._forward.keeps_logits = keeps and objective._forward.keeps_logits
     own = objective.prepare(data.validation)
     answers = [tokenizer.get_vocab()[word.strip()] for word in data.verbalizers]
     with torch.inference_mode():
@@ -103,7 +103,7 @@ def test_dropout_is_off(data: TaskData) -> None:
 def test_long_texts_lose_their_left(data: TaskData) -> None:
     objective = tiny_opt(data, max_tokens=8)
     text = "the film was a very plain story good"
-    tokens = objective.prepare([(text, 1)]).tokens[0].tolist()
+    tokens = objective.prepare([(text, 1)]).rows.row(0)
     words = objective._tokenizer.convert_ids_to_tokens(tokens)
     assert words == ["was", "a", "very", "plain", "story", "good", "It", "was"]
     wide = TaskData(data.train, data.validation, data.labels, "the film was a {text} very plain story It was")
@@ -120,7 +120,7 @@ def test_an_end_token_is_left_out(data: TaskData) -> None:
     for limit, words in ((30, ["</s>", "film", "story", "good", "It", "was"]), (8, None)):
         objective = CausalLanguageModel(draw_weights(config, 1), tokenizer, data, ModelConfig(max_tokens=limit))
         text = "film story good" if words else "the film was a very plain story good"
-        tokens = objective.prepare([(text, 1)]).tokens[0].tolist()
+        tokens = objective.prepare([(text, 1)]).rows.row(0)
         expected = words or ["</s>", "a", "very", "plain", "story", "good", "It", "was"]
         assert tokenizer.convert_ids_to_tokens(tokens) == expected
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from learning.laws import Gaussian, law
 from learning.parameters import WeightVector, trainable, weights_sha256
 from learning.perturbation import Perturbation, raw_bytes
-from learning.zeroth_order import scales
 from tests.learning.philox_oracle import philox4x64_10, stream
+from tests.learning.tiny import scales
 
 LAWS = ("rademacher", "gaussian")
 

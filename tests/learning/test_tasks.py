@@ -37,9 +37,9 @@ def test_discovery() -> None:
     assert not any(name.startswith("_") for name in tasks.names())
     assert 'no task "sst-2"; did you mean sst2?' in fault(tasks.find, "sst-2")
     assert "known are" in fault(tasks.find, "zzzzzz")
-    assert tasks.find("learning.tasks.sst2:load") is tasks.find("sst2")
+    assert tasks.find("learning.tasks.text:load") is tasks.find("text")
     assert "no_such_module" in fault(tasks.find, "no_such_module:load")
-    assert "has no missing" in fault(tasks.find, "learning.tasks.sst2:missing")
+    assert "has no missing" in fault(tasks.find, "learning.tasks.text:missing")
     assert "cannot be called" in fault(tasks.find, "learning.data:DEFAULT_PROMPT")
 
 
@@ -54,6 +54,8 @@ def test_sst2_as_it_is() -> None:
     assert data == tasks.load(TaskConfig(name="sst2", folder=SST2, train_examples=1000))
     other = tasks.load(TaskConfig(name="sst2", folder=SST2, train_examples=1000, seed=1))
     assert other.train != data.train
+    few = tasks.load(TaskConfig(name="sst2", folder=SST2, train_examples_per_label=16))
+    assert sorted(label for _, label in few.train) == [0] * 16 + [1] * 16
     whole = tasks.load(TaskConfig(name="sst2", folder=SST2))
     assert len(whole.train) == 67349
     assert sum(label for _, label in whole.train) == 37569

@@ -1,5 +1,7 @@
 """The step against closed forms and the three-pass law."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,16 @@ from hypothesis import strategies as st
 from learning.config import ZerothOrderConfig
 from learning.parameters import WeightVector, trainable
 from learning.perturbation import Perturbation
-from learning.zeroth_order import ZerothOrderStep, project, scales
-from tests.learning.tiny import Quadratic, flat
+from learning.zeroth_order import Projections, ZerothOrderStep
+from learning.zeroth_order import project as project_all
+from tests.learning.tiny import Quadratic, flat, scales
 
 F32 = np.float32
+
+
+def project(plus: list[np.ndarray], minus: list[np.ndarray], config: ZerothOrderConfig, **options: Any) -> Projections:
+    """Of a round of one direction."""
+    return project_all([plus], [minus], config, **options)
 
 
 def z_of(count: int, seed: int, round_index: int, law: str = "rademacher") -> np.ndarray:
@@ -31,7 +39,7 @@ def test_a_round_is_three_float32_additions(law: str, estimate: float | None) ->
     config = ZerothOrderConfig(learning_rate=1e-4, mu=1e-3, perturbation=law)
     step = ZerothOrderStep(Perturbation(trainable(model), 11, law), config)
     step.ask(5, lambda: [np.zeros(1, F32)])
-    step.tell(5, estimate)
+    step.tell(5, None if estimate is None else (estimate,))
     z = z_of(1000, 11, 5, law)
     mu = F32(1e-3)
     expected = start
@@ -52,7 +60,7 @@ def test_projected_gradient_of_a_quadratic() -> None:
 
     config = ZerothOrderConfig(mu=0.5, clip=1e6)
     measured = ZerothOrderStep(Perturbation(trainable(model), 3), config).ask(2, losses)
-    assert measured.payloads[0] == pytest.approx(z.sum(), abs=1e-3)
+    assert measured.payloads[0, 0] == pytest.approx(z.sum(), abs=1e-3)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -66,8 +74,8 @@ def test_loss_falls_along_minus_the_scalar(seed: int) -> None:
 
     before = loss()
     measured = step.ask(0, lambda: [np.array([loss()], dtype=F32)])
-    step.tell(0, float(measured.payloads.mean()))
-    g = float(measured.payloads[0])
+    step.tell(0, (float(measured.payloads.mean()),))
+    g = float(measured.payloads[0, 0])
     assert loss() < before
     # Closed form of the quadratic: eta g^2 - eta^2 g^2 |z|^2 / 2, with |z|^2 = d for signs.
     expected = 1e-3 * g * g - 0.5 * 1e-6 * g * g * flat(model).numel()
@@ -79,9 +87,9 @@ def test_clipping_by_device_and_by_sample() -> None:
     minus = [np.array([0.0, 0.0], F32), np.array([0.0, 0.0], F32)]
     device = project(plus, minus, ZerothOrderConfig(mu=0.5, clip=10.0, clip_scope="device"))
     sample = project(plus, minus, ZerothOrderConfig(mu=0.5, clip=10.0, clip_scope="sample"))
-    np.testing.assert_array_equal(device.unclipped, [2.0, 50.0])
-    np.testing.assert_array_equal(device.payloads, [2.0, 10.0])
-    np.testing.assert_array_equal(sample.payloads, [2.0, 5.0])
+    np.testing.assert_array_equal(device.unclipped, [[2.0], [50.0]])
+    np.testing.assert_array_equal(device.payloads, [[2.0], [10.0]])
+    np.testing.assert_array_equal(sample.payloads, [[2.0], [5.0]])
     assert (device.clipped_fraction, sample.clipped_fraction) == (0.5, 0.25)
     assert device.mean_loss == 13.0
 
@@ -101,7 +109,7 @@ def test_difference_is_taken_before_the_mean() -> None:
     plus[0] = np.nextafter(F32(1e4), F32(2e4))
     measured = project([plus], [base], ZerothOrderConfig(mu=1e-3, clip=1e6))
     expected = (float(plus[0]) - 1e4) / 1000 / (2 * float(F32(1e-3)))
-    assert measured.payloads[0] == pytest.approx(expected, rel=1e-12)
+    assert measured.payloads[0, 0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_not_a_number_is_seen() -> None:

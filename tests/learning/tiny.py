@@ -1,7 +1,7 @@
 """A tiny random OPT, a toy task and a quadratic objective for the tests."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from learning.journal import Journal
 from learning.models._loading import draw_weights, word_tokenizer
 from learning.models.causal_lm import CausalLanguageModel
 from learning.parameters import weights_sha256
+from learning.passes import measuring, update
 from learning.uplink import NoiseFreeUplink, Uplink
 
 WORDS = ("the", "film", "was", "a", "very", "plain", "story")
@@ -97,6 +98,19 @@ class QuadraticObjective:
 
     def assess(self, dataset: np.ndarray, indices: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         return self.losses(dataset, indices), np.zeros(len(indices), dtype=bool)
+
+
+class Scales(NamedTuple):
+    forward: np.float32
+    back: np.float32
+    update: np.float32
+
+
+def scales(mu: float, learning_rate: float, estimate: float | None) -> Scales:
+    """The three factors of a round of one direction."""
+    (forward,), (back,) = measuring(mu, 1)
+    (last,) = update(mu, learning_rate, None if estimate is None else (estimate,), 1).passes
+    return Scales(forward.scale, back.scale, last.scale)
 
 
 def flat(model: torch.nn.Module) -> torch.Tensor:

@@ -275,6 +275,20 @@ def test_artificial_noise_adds_its_variance_and_keeps_the_power():
     assert result.diagnostics["power_mean"].mean() == pytest.approx(1.0, rel=0.02)
 
 
+def test_artificial_noise_may_change_from_round_to_round():
+    levels = (0.7, 0.0, 0.3)
+    config = {"clip": 2.0, "snr_max_db": 150.0, "channel": {"model": "awgn"}}
+    scheduled = Link(LinkConfig.model_validate({**config, "power": {"artificial_noise": levels}}), 3)
+    payloads = np.full((3, 4, 1), 2.0)
+    result = scheduled.aggregate(np.arange(3), payloads)
+    for t, level in enumerate(levels):
+        alone = Link(LinkConfig.model_validate({**config, "power": {"artificial_noise": level}}), 3)
+        assert result.estimates[t] == alone.aggregate(np.array([t]), payloads[:1]).estimates[0]
+        assert result.estimates[t] == scheduled.aggregate(np.array([t]), payloads[:1]).estimates[0]
+    with pytest.raises(PhyError, match=r"artificial_noise has 3 rounds and round 3"):
+        scheduled.aggregate(np.array([3]), payloads[:1])
+
+
 def test_estimated_timings_and_gains_still_pay_at_20_db():
     burst = {**BURST, "pulse": "rect", "pilot_symbols": 16, "guard_symbols": 20}
     payloads = np.random.default_rng(1).uniform(-1, 1, (60, 4, 2))

@@ -17,6 +17,7 @@ from phy.config import LinkConfig
 from phy.draws import CachedDraws, KeyedDraws
 from phy.errors import PhyError
 from phy.link import Link
+from phy.waveform_airs.emulated import Part as Emulated
 from testbench.captures.capture import cut_capture, load_capture
 from testbench.captures.estimating import sound
 from testbench.captures.overlaying import overlaid_link
@@ -76,6 +77,30 @@ def test_capture_then_replay_is_exact(tmp_path, name):
     assert np.allclose(result.estimates, link.estimates, equal_nan=True)
     assert result.lost[3]
     assert name != "deaf" or result.lost.sum() > 1
+
+
+@pytest.mark.parametrize("synchronisation", ["preamble", "slot"])
+def test_a_slot_that_the_air_lost_is_a_lost_round_in_the_replay_as_well(tmp_path, synchronisation):
+    """Its zeros would be a payload of zero to a receiver that trusts the slot clock."""
+
+    class Losing(Emulated):
+        def transmit(self, bursts, round_index, sounded, reference_sample):
+            if round_index == 21:
+                return None
+            return super().transmit(bursts, round_index, sounded, reference_sample)
+
+    setting = config(burst={"synchronisation": synchronisation})
+    values = np.full((3, 2, 1), 0.5)
+    with Recorder(setting, SEED, tmp_path, make_air=Losing) as recorder:
+        answers = [recorder.aggregate(20 + i, values[i]) for i in range(3)]
+    assert [answer.lost for answer in answers] == [False, True, False]
+    assert np.isnan(answers[1].diagnostics["preamble_metric"])
+    capture = load_capture(recorder.collection)
+    assert capture.slot_lost.tolist() == [False, True, False]
+    result = Playback(capture).replay()
+    assert result.lost.tolist() == [False, True, False]
+    assert exact(capture, result).all()
+    assert not Link(setting, SEED, Losing).observe(np.array([21]), values[1:2]).any()
 
 
 def test_the_recordings_hold_what_was_sent_and_the_truth(tmp_path):

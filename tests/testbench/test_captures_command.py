@@ -112,7 +112,8 @@ def test_a_raw_recording_is_replayed_where_it_is_described(capture, scenario, tm
     for arguments, sentence in (
         ((raw,), "does not say what it holds; state --format"),
         ((raw, *described), "add --scenario"),
-        ((raw, "--format", "sc16", "--sample-rate", 2e6, "--scenario", scenario), "sampled at 2e"),
+        ((raw, "--format", "sc16", "--sample-rate", 2e6, "--scenario", scenario), "--resample"),
+        ((capture, "--resample"), "add --scenario"),
         ((raw, "--format", "sc16", "--scenario", scenario), "state --format"),
         ((raw, *described, "--scenario", scenario, "--start", 10**6), "less than one slot"),
         ((capture, "--devices", 3), "add --scenario"),
@@ -120,6 +121,48 @@ def test_a_raw_recording_is_replayed_where_it_is_described(capture, scenario, tm
         shown = run("replay", *arguments)
         assert shown.startswith("refused: "), shown
         assert sentence in shown
+
+
+def test_a_recording_of_another_rate_is_resampled_where_that_is_asked_for(capture, scenario, tmp_path):
+    """At twice the rate, by zeros in its spectrum: exact for one period, so that only its ends are not."""
+    samples = np.fromfile(capture / "antenna-0.sigmf-data", "<c8").astype(np.complex128)
+    half = len(samples) // 2
+    spectrum = np.fft.fft(samples)
+    twice = np.fft.ifft(np.concatenate((spectrum[:half], np.zeros(len(samples)), spectrum[half:]))) * 2
+    twice.astype("<c8").tofile(tmp_path / "x.cf32")
+    described = ("--format", "cf32", "--sample-rate", 2e6, "--scenario", scenario, "--resample")
+    shown = run("replay", tmp_path / "x.cf32", *described)
+    estimates = [float(line.split()[1]) for line in shown.splitlines()[1:4]]
+    recorded = [note.own("estimate")[0] for note in open_recording(capture / "antenna-0").annotations]
+    assert np.allclose(estimates, recorded, atol=0.02)
+    # A start is counted in samples of the file.
+    slot = 2 * (len(samples) // 3)
+    shown = run("replay", tmp_path / "x.cf32", *described, "--start", slot, "--first-round", 1)
+    assert float(shown.splitlines()[1].split()[1]) == pytest.approx(recorded[1], abs=0.02)
+
+
+def test_a_scenario_names_the_overlay_and_the_measured_room(capture, scenario, tmp_path):
+    """Both through the run's own air server, which opens the files that its scenario names and no others."""
+    from testbench.run_folder import RunFolder
+    from testbench.runner import run_scenario
+    from testbench.scenario import load
+
+    run("sound", capture, "--out", tmp_path / "room.h5", "--taps", 1)
+    overlay = f'link.burst.overlay={{file="{capture / "device-0.sigmf-meta"}", level_db=20}}'
+    errors = {}
+    for name, sets in (
+        ("plain", []),
+        ("overlay", [overlay]),
+        ("room", [f"link.channel.file={tmp_path / 'room.h5'}", "uplink.transport=ipc"]),
+    ):
+        chosen = load(scenario, sets)
+        folder = RunFolder(tmp_path / name)
+        errors[name] = run_scenario(chosen, folder).summary["nmse_db"]
+        assert load(folder.scenario) == chosen
+    assert errors["overlay"] > errors["plain"] + 3
+    assert load(scenario, [overlay]).link.burst.air == "bridge.captures.overlay:Air"
+    assert load(scenario, ["link.channel.file=x.h5"]).link.channel.file == str(Path("x.h5").resolve())
+    assert len(set(errors.values())) == 3
 
 
 def test_damage_is_refused_in_one_sentence(capture, tmp_path):
@@ -166,6 +209,9 @@ def test_import(tmp_path):
     np.savez(tmp_path / "d.npz", power=[[-80.0]], phase=[[0.0]], delay=[[1e-6]])
     shown = run("import", "deepmimo", tmp_path / "d.npz", "--out", tmp_path / "d.h5", "--sample-rate", 1e6)
     assert "1 instants, 1 antennas, 1 devices, 1 taps" in shown
+    nobody = ("--out", tmp_path / "x.h5", "--sample-rate", 5e7)
+    assert "different antennas" in run("import", "dichasus", tmp_path / "d.npz", *nobody)
+    assert "no TFRecord file" in run("import", "dichasus", tmp_path / "d.npz", *nobody, "--node", 0)
     assert "not 'quadriga'" in run("import", "quadriga", tmp_path / "d.npz", "--out", tmp_path / "q.h5", "--sample-rate", 1e6)
 
 

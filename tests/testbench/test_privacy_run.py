@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
 import testbench.privacy.guarding as guarding
 import testbench.uplinks as uplinks
@@ -119,10 +120,11 @@ def test_an_adversary_of_more_snr_and_antennas_costs_as_many_decibels():
 
 def test_artificial_noise_protects_from_any_receiver():
     made = planned(privacy={"noise_source": "artificial", "adversary_advantage_db": 60.0})
-    # All K devices add noise on one axis, so mu_t = 2 / (s sqrt K) whatever the amplitude.
+    # All K devices add noise on one axis, so mu_t = 2 / (s_t sqrt K) whatever the amplitude.
     assert made.mu == pytest.approx(2 / (made.artificial_noise * math.sqrt(3)), rel=1e-9)
-    assert np.all(np.square(made.amplitudes) * (1 + made.artificial_noise**2) <= np.square(made.sounding.caps) * (1 + 1e-9))
-    assert any("privacy.schedule has no effect" in note for note in made.notes)
+    power = np.square(made.amplitudes) * (1 + np.square(made.artificial_noise))
+    assert power == pytest.approx(np.square(made.sounding.caps), rel=1e-9)
+    assert made.link.power.artificial_noise == tuple(made.artificial_noise.tolist())
     # With faults or estimated channels only a device's own noise is sure to cover it.
     alone = planned(privacy={"noise_source": "artificial"}, federation={"faults": {"miss_probability": 0.2}})
     assert alone.mu == pytest.approx(2 / alone.artificial_noise, rel=1e-9)
@@ -130,7 +132,33 @@ def test_artificial_noise_protects_from_any_receiver():
     receiver = planned(privacy={"adversary_advantage_db": 20.0})
     assert np.median(both.estimate_std) < 0.5 * np.median(receiver.estimate_std)
     assert both.planned_epsilon <= 4.0
-    assert planned(privacy={"noise_source": "both"}).artificial_noise == 0.0  # no better receiver: it cannot help
+    assert not planned(privacy={"noise_source": "both"}).artificial_noise.any()  # no better receiver: it cannot help
+
+
+def test_artificial_noise_follows_the_schedule():
+    """Its solution is the best of all ways to spread the budget over the rounds: scipy's optimiser finds no better one."""
+    made = planned(privacy={"noise_source": "artificial", "contraction": 0.8}, link={"snr_max_db": 3.0})
+    weights = 0.8 ** np.arange(12)[::-1]
+    budget, n0 = float(np.square(made.mu).sum()), made.link.n0
+
+    def cost(log_share: np.ndarray) -> float:
+        mu = np.sqrt(np.exp(log_share) / np.exp(log_share).sum() * budget)
+        noise = 2 / (mu * math.sqrt(3))
+        amplitude_square = np.square(made.sounding.caps) / (1 + np.square(noise))
+        return float(weights @ (n0 / 2 / amplitude_square + 3 * np.square(noise))) / 9 * 64
+
+    ours = float(weights @ np.square(made.estimate_std))
+    assert cost(np.log(np.square(made.mu))) == pytest.approx(ours, rel=1e-6)
+    assert ours <= minimize(cost, np.zeros(12)).fun * (1 + 1e-4)
+    assert np.all(np.diff(made.mu) > 0) or made.mu[-1] > 2 * made.mu[0]
+    static = planned(privacy={"noise_source": "artificial", "schedule": "static"})
+    assert static.link.power.artificial_noise == pytest.approx(static.artificial_noise[0])
+    full = planned(privacy={"noise_source": "artificial", "schedule": "full_power"})
+    assert full.mu == pytest.approx(static.mu, rel=1e-9)
+    assert any("all rounds cost alike" in note for note in full.notes)
+    # Silent rounds stay silent.
+    filled = planned(link={"scheme": "sign"}, privacy={"noise_source": "artificial", "schedule": "water_filling"})
+    assert np.array_equal(filled.amplitudes > 0, filled.mu > 0)
 
 
 def test_the_loudest_plan_of_sampled_records_is_certified_and_close_to_its_budget():

@@ -1,7 +1,6 @@
 """The commands around GNU Radio: a short fine-tuning through the real flowgraph, and its text tools without it."""
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -11,15 +10,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bridge.stream_air import SETTINGS_VARIABLE
-from testbench.errors import TestbenchError
+from bridge.stream_air import STREAM_AIR
+from testbench.errors import ScenarioError, TestbenchError
 from testbench.flowgraphs.monitor import constellation_text, report, spectrum_text
 from testbench.flowgraphs.radio import Timetable
 from testbench.flowgraphs.uplink import HALF, kernel, numbers
+from testbench.scenario import load
 from testbench.sdr import gnuradio
 from testbench.sdr.command import sdr
-from testbench.sdr.demo import sdr_demo, sdr_scenario, stream_settings, uplink_command
-from testbench.sdr.gnuradio import NoGnuRadio, gnuradio_python, stream_toml
+from testbench.sdr.demo import sdr_demo, sdr_scenario
+from testbench.sdr.gnuradio import NoGnuRadio, gnuradio_python
 from tests.bridge.gnuradio_needed import needs_gnuradio
 
 
@@ -35,8 +35,7 @@ def test_a_language_model_is_fine_tuned_through_gnu_radio_and_nothing_is_left_ru
     said = capsys.readouterr().out
     assert "GNU Radio" in said
     assert "round 6/6" in said
-    assert "uplink.py" in (out / "stream.toml").read_text()
-    assert SETTINGS_VARIABLE not in os.environ
+    assert load(out / "scenario.toml").stream.flowgraph == "uplink"
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     mine = [line for line in listed.splitlines() if "--delay=0.0625,0.03125,0.125,0,0" in line]
     assert not mine
@@ -50,8 +49,8 @@ def test_the_command_tells_what_is_wrong():
 
 def test_the_demo_keeps_to_its_air():
     assert sdr_scenario(7, ["federation.devices=3"]).federation.rounds == 7
-    with pytest.raises(TestbenchError, match="leave link"):
-        sdr_scenario(overrides=["link.burst.air=emulated"])
+    with pytest.raises(TestbenchError, match="uplink flowgraph"):
+        sdr_scenario(overrides=["stream.flowgraph=passthrough"])
     with pytest.raises(TestbenchError, match="--out DIR"):
         sdr_demo(Console(), resume=True)
 
@@ -59,9 +58,36 @@ def test_the_demo_keeps_to_its_air():
 @needs_gnuradio
 def test_the_flowgraph_plays_the_noise_that_the_link_states():
     scenario = sdr_scenario(overrides=["federation.devices=3", "link.snr_max_db=7.0"])
-    words = uplink_command(scenario)
+    words = scenario.stream.resolved(scenario.link, scenario.seed).command
     assert f"--noise-power={10**-0.7!r}" in words
     assert "--delay=0,0.5,1" in words
+    chosen = sdr_scenario(overrides=['stream.arguments=["--noise-power=0.5"]'])
+    assert "--noise-power=0.5" in (words := chosen.stream.resolved(chosen.link, 1).command)
+    assert len([word for word in words if word.startswith("--noise-power")]) == 1
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    (["stream.flowgraph=uplnk"], "stream.flowgraph"),
+    (["stream.flowgraph=uplink", 'stream.command=["true"]'], "both name a program"),
+    (['stream.arguments=["--cfo=1"]'], "arguments are of a flowgraph"),
+    (["link.burst.air=stream"], r"needs a section \[stream\]"),
+    (["stream.flowgraph=uplink", "link.fidelity=symbol"], "carries waveforms"),
+    (["stream.flowgraph=uplink", "link.burst.air=emulated"], "carries waveforms"),
+    (["stream.flowgraph=uplink", "uplink.transport=none"], "noise-free"),
+    (["stream.flowgraph=uplink", "uplink.endpoint=tcp://127.0.0.1:5000"], "stream of its own"),
+    (['stream.send=["tcp://10.0.0.1:1"]', 'stream.receive=["tcp://127.0.0.1:2"]'], "insecure"),
+    (["stream.deadline=2"], "stream.deadline_s"),
+])  # fmt: skip
+def test_stream_settings_that_make_no_sense_are_refused_when_the_scenario_is_read(overrides, message):
+    with pytest.raises(ScenarioError, match=message):
+        load("demo", overrides)
+
+
+def test_a_stream_implies_its_air_and_survives_the_resolved_scenario(tmp_path):
+    scenario = load("demo", ["stream.flowgraph=uplink"])
+    assert (scenario.link.burst.air, scenario.link.fidelity) == (STREAM_AIR, "waveform")
+    (tmp_path / "again.toml").write_text(scenario.to_toml())
+    assert load(tmp_path / "again.toml") == scenario
 
 
 def test_without_gnu_radio_one_sentence_says_what_to_install(monkeypatch):
@@ -69,15 +95,6 @@ def test_without_gnu_radio_one_sentence_says_what_to_install(monkeypatch):
     gnuradio._version.cache_clear()
     with pytest.raises(NoGnuRadio, match="apt install gnuradio"):
         gnuradio_python()
-
-
-def test_settings_are_named_in_the_environment_and_forgotten(monkeypatch):
-    monkeypatch.setenv(SETTINGS_VARIABLE, "before")
-    with stream_settings(stream_toml(("true",), kind="pub_sub")) as path:
-        assert os.environ[SETTINGS_VARIABLE] == str(path)
-        assert path.read_text() == 'command = ["true"]\nkind = "pub_sub"\n'
-    assert os.environ[SETTINGS_VARIABLE] == "before"
-    assert not path.exists()
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.25, -3.7, 11.5])
@@ -117,3 +134,16 @@ def test_slots_of_a_radio_never_overlap_and_keep_their_distance():
     assert table.cut(600, 900, 0) == (0, 200, 1)
     assert table.cut(800, 900, 1) == (0, 100, 2)
     assert table.cut(0, 77, 3) == (77, 0, 3)
+
+
+@needs_gnuradio
+def test_flowgraphs_are_listed_and_started_by_name():
+    listed = CliRunner().invoke(sdr, ["graphs"]).output
+    for name in ("uplink", "passthrough", "monitor"):
+        assert f"{name}.py" in listed
+        assert f"{name}.grc" in listed
+    assert "soapy.py" in listed
+    assert CliRunner().invoke(sdr, ["start", "passthrough"]).exit_code == 2  # its own refusal: no addresses
+    refused = CliRunner().invoke(sdr, ["start", "monitr"])
+    assert isinstance(refused.exception, TestbenchError)
+    assert "those that ship are" in str(refused.exception)

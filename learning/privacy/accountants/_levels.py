@@ -30,14 +30,16 @@ def round_up_to_levels(mu: Floats, levels: int) -> tuple[Floats, Integers]:
     # Cost of raising candidates i .. j to values[j]: n(i, j) values[j]^2, the sum of the squares themselves being the same.
     number = np.concatenate(([0], np.cumsum(counts)))
     size = len(values)
-    best = number[1:] * np.square(values)  # best[j]: candidates 0 .. j at one level
+    # raised[j, i]: candidates i .. j at the level of the last
+    raised = (number[1:, None] - number[None, :-1]) * np.square(values)[:, None]
+    raised[np.triu_indices(size, 1)] = np.inf
+    best = raised[:, 0].copy()  # best[j]: candidates 0 .. j at one level
     starts = np.zeros((levels, size), np.int64)
     for level in range(1, levels):
-        # cost[i, j]: the last level covers i .. j, the earlier ones 0 .. i - 1
-        cost = np.concatenate(([0.0], best[:-1]))[:, None] + (number[None, 1:] - number[:-1, None]) * np.square(values)
-        cost[np.tril_indices(size, -1)] = np.inf
-        starts[level] = np.argmin(cost, axis=0)
-        best = cost[starts[level], np.arange(size)]
+        # The last level covers i .. j, the earlier ones 0 .. i - 1.
+        cost = raised + np.concatenate(([0.0], best[:-1]))
+        starts[level] = np.argmin(cost, axis=1)
+        best = cost[np.arange(size), starts[level]]
     chosen: list[int] = []
     amounts: list[int] = []
     end = size - 1

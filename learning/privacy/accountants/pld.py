@@ -3,23 +3,23 @@
 What is certified with sampling: adding or removing one record, present in each round's batch independently with probability q,
 where the batch and its size stay secret and the sum is divided by a fixed b. The pair that dominates is N(0, 1) against
 (1 - q) N(0, 1) + q N(mu_t, 1), both ways (Y. Zhu, J. Dong, Y.-X. Wang, "Optimal accounting of differential privacy via
-characteristic function", arXiv 2106.08567); dp_accounting composes its discretised losses pessimistically. dp_accounting is
-always asked for add-or-remove: its replace-one doubles the sensitivity of some events and not of others; mu has the factor.
+characteristic function", arXiv 2106.08567); :mod:`learning.privacy.accountants._losses` composes its discretised losses
+pessimistically, and dp_accounting reads delta and epsilon off them. Only add-or-remove is asked for; a factor 2 is in mu.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
+from collections import OrderedDict
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import brentq
 
 from learning.privacy import gdp
 from learning.privacy.accountants._common import claimable_delta, refuse, unsettled
 from learning.privacy.accountants._levels import round_up_to_levels
+from learning.privacy.accountants._losses import composed
 from learning.privacy.accountants.gdp import clt_mu
 from learning.privacy.errors import PrivacyError, check_epsilon
 from learning.privacy.release import Release
@@ -31,11 +31,12 @@ NUMERICAL_DELTA = 1e-11
 
 _FINEST, _COARSEST = 1e-5, 1e-3  # interval of the discretised loss
 _GRID = 100_000  # most points of one discretised loss
+_KEPT = 4  # composed losses that are kept
 _TOO_LOUD = 20.0  # mu of one round beyond which sampling is not worth its grid: the unsampled closed form is charged
 
 
 class Accountant:
-    """Poisson-sampled Gaussians by dp_accounting; without sampling the closed form, which a convolution only approximates.
+    """Poisson-sampled Gaussians by their privacy losses; without sampling the closed form, which those only approximate.
 
     :param levels: most distinct mu that are convolved; every round's mu is rounded up to one of them
     :param replace_one: what to do with sampled ``record_replace_one`` releases: ``refuse``, or ``group``: charge a replacement
@@ -51,6 +52,7 @@ class Accountant:
             raise PrivacyError(f"replace_one is refuse or group, got {replace_one!r}")
         self._levels = levels
         self._group = replace_one == "group"
+        self._known: OrderedDict[tuple[bytes, float], Any] = OrderedDict()  # plans ask about the same rounds again
 
     def supports(self, release: Release) -> str | None:
         """None, or why there is no guarantee for ``release``."""
@@ -103,9 +105,16 @@ class Accountant:
             release = release.scaled(0.5)
         if not np.all(release.mu < _TOO_LOUD):
             return None
-        mu, counts = round_up_to_levels(release.mu[release.mu > 0], self._levels)
         assert release.sampling_rate is not None
-        return _compose(mu, counts, release.sampling_rate, _interval(release))
+        key = (release.mu.tobytes(), release.sampling_rate)
+        if key in self._known:
+            self._known.move_to_end(key)
+        else:
+            mu, counts = round_up_to_levels(release.mu[release.mu > 0], self._levels)
+            self._known[key] = composed(mu, counts, release.sampling_rate, _interval(release))
+            if len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return self._known[key]
 
 
 def _interval(release: Release) -> float:
@@ -114,20 +123,6 @@ def _interval(release: Release) -> float:
     loudest = float(release.mu.max())
     widest = loudest * (loudest + 20.0)
     return max(min(_COARSEST, max(_FINEST, 2e-3 * spread)), widest / _GRID)
-
-
-def _compose(mu: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], rate: float, interval: float) -> Any:
-    try:
-        loss = importlib.import_module("dp_accounting.pld.privacy_loss_distribution")
-    except ImportError as error:
-        raise PrivacyError("accountant pld needs the package dp-accounting; install it, or take accountant gdp") from error
-    total = loss.identity(value_discretization_interval=interval)
-    for level, count in zip(mu.tolist(), counts.tolist(), strict=True):
-        one = loss.from_gaussian_mechanism(
-            standard_deviation=1 / level * (1 - 1e-15), value_discretization_interval=interval, sampling_prob=rate
-        )
-        total = total.compose(one.self_compose(count))
-    return total
 
 
 def _grouped_delta(loss: Any, half: float) -> float:

@@ -67,10 +67,10 @@ def design_noise(
     caps: Floats,
     *,
     adversary_variance: float,
-    server_variance: float,
-    devices: int,
+    server_variance: float | Floats,
+    devices: int | Floats,
     sensitivity_ratio: float = 2.0,
-    noisy_devices: int | None = None,
+    noisy_devices: int | Floats | None = None,
     clip: float = 1.0,
 ) -> NoiseDesign:
     """Amplitudes and artificial noise that keep mu_t against the adversary and give the server its best estimate.
@@ -87,22 +87,22 @@ def design_noise(
     :param mu: float64[T], largest allowed mu_t, 0 for a silent round
     :param caps: float64[T], a_t^2 (1 + s_t^2) <= cap_t^2
     :param adversary_variance: real-axis noise variance v_adv of the adversary, see :func:`adversary_noise_variance`
-    :param server_variance: real-axis noise variance v_srv of the server
-    :param devices: devices K that transmit, all with artificial noise
-    :param noisy_devices: how many of them are trusted to add their noise and to keep it secret (default: all)
+    :param server_variance: real-axis noise variance v_srv of the server, a number or [T]
+    :param devices: devices K that transmit, all with artificial noise; a number, or [T]
+    :param noisy_devices: how many of them are trusted to add their noise and to keep it secret, a number or [T] (default: all)
     :raises PrivacyError: a value out of its range
     """
     if source not in ("receiver", "artificial", "both"):
         raise PrivacyError(f'no noise source is called "{source}"; choose receiver, artificial or both')
-    trusted = devices if noisy_devices is None else noisy_devices
-    if not 1 <= trusted <= devices:
-        raise PrivacyError(f"{trusted} of {devices} devices add noise; it takes at least one and at most all")
-    if min(adversary_variance, server_variance) < 0.0 or not math.isfinite(adversary_variance + server_variance):
+    trusted = np.asarray(devices if noisy_devices is None else noisy_devices, np.float64)
+    if not (np.all(trusted >= 1) and np.all(trusted <= devices)):
+        raise PrivacyError(f"{noisy_devices} of {devices} devices add noise; it takes at least one and at most all")
+    if adversary_variance < 0.0 or not math.isfinite(adversary_variance) or not _sound(server_variance):
         raise PrivacyError("a noise variance is negative or not finite; give v_adv and v_srv as numbers of at least 0")
     if not (0.0 < sensitivity_ratio < math.inf and 0.0 < clip < math.inf):
         raise PrivacyError("sensitivity_ratio and clip must be positive and finite")
     mu, caps = np.asarray(mu, dtype=np.float64), np.asarray(caps, dtype=np.float64)
-    if mu.shape != caps.shape or not all(np.isfinite(x).all() and (x >= 0.0).all() for x in (mu, caps)):
+    if mu.shape != caps.shape or not all(_sound(x) for x in (mu, caps)):
         raise PrivacyError("mu and caps must have one entry per round, finite and not negative")
 
     active = (mu > 0.0) & (caps > 0.0)
@@ -113,9 +113,9 @@ def design_noise(
     else:
         square = np.minimum(adversary_variance / noise, np.square(caps))
         spread = np.zeros_like(square)
-        if source == "both" and server_variance > devices / trusted * adversary_variance:
-            # Below the cap with the adversary's noise alone: speak up, and cover the difference.
-            fill = square < np.square(caps)
+        if source == "both":
+            # Below the cap with the adversary's noise alone, and where that pays: speak up, and cover the difference.
+            fill = (square < np.square(caps)) & (server_variance > devices / trusted * adversary_variance)
             louder = (np.square(caps) + adversary_variance / trusted) / (1.0 + noise / trusted)
             with np.errstate(divide="ignore", invalid="ignore"):
                 missing = np.maximum(noise - adversary_variance / louder, 0.0) / trusted
@@ -137,3 +137,7 @@ def design_noise(
         estimate_std=np.where(silent, np.inf, std),
         mean_power=square * (1.0 + spread),
     )
+
+
+def _sound(values: float | Floats) -> bool:
+    return bool(np.all(np.isfinite(values)) and np.all(np.asarray(values) >= 0.0))

@@ -1,0 +1,11 @@
+"""A fleet: a coordinator and devices that are processes of their own. docs/fleet.md is the protocol's document.
+
+The devices ask and the coordinator answers; nothing here knows of models, data or losses.
+"""
+
+from bridge.fleet.client import FleetClient
+from bridge.fleet.desk import Collected, Desk, RunCard
+from bridge.fleet.messages import FLEET_VERSION
+from bridge.fleet.server import FleetServer
+
+__all__ = ["FLEET_VERSION", "Collected", "Desk", "FleetClient", "FleetServer", "RunCard"]

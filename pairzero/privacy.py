@@ -1,0 +1,120 @@
+"""``pairzero privacy ...``: plan a schedule, audit what is claimed, draw the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairzero.commands import PathLike, Settings, _console, load
+
+if TYPE_CHECKING:
+    from testbench.privacy.phy_audit import AuditResult
+    from testbench.privacy.plan import PlanReport
+    from testbench.scenario import Scenario
+
+__all__ = ["audit", "figure", "plan"]
+
+
+def plan(
+    scenario: Scenario | PathLike | None = None,
+    *,
+    settings: Settings | None = None,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    rounds: int | None = None,
+    clip: float | None = None,
+    snr_max_db: float | None = None,
+    devices: int | None = None,
+    seed: int | None = None,
+    scheme: str | None = None,
+    sensitivity: str | None = None,
+    batch: int | None = None,
+    accounting: str | None = None,
+    sampling_rate: float | None = None,
+    signal_std: float | None = None,
+    out: PathLike | None = None,
+) -> PlanReport:
+    """Amplitudes for an epsilon: schedules side by side, and what each costs by every accountant.
+
+    :param scenario: None for an abstract link with the paper's constants
+    :param out: also write tables and figures there
+    :returns: a report whose ``rows`` have ``label``, ``mu`` per round, ``epsilons`` by accountant, and ``std`` of the estimate
+
+    >>> report = plan(epsilon=5, delta=0.01, rounds=200)
+    >>> ours = next(row for row in report.rows if row.label.startswith("solution"))
+    >>> round(ours.epsilons["gdp"], 2) <= 5
+    True
+    """
+    from testbench.privacy.plan import make_plan, scenario_of
+    from testbench.privacy.plan_command import run_plan
+
+    options = {
+        "privacy.epsilon": epsilon, "privacy.delta": delta, "privacy.sensitivity": sensitivity,
+        "privacy.accounting": accounting, "federation.rounds": rounds, "federation.devices": devices,
+        "federation.batch_size": batch, "seed": seed, "zeroth_order.clip": clip, "link.snr_max_db": snr_max_db,
+        "link.scheme": scheme,
+    }  # fmt: skip
+    planned, examples = scenario_of(_chosen(scenario, settings), options, sampling_rate)
+    if out is None:
+        return make_plan(planned, examples)
+    return run_plan(_console(quiet=True), planned, examples, Path(out), signal_std)
+
+
+def audit(
+    scenario: Scenario | PathLike | None = None,
+    *,
+    settings: Settings | None = None,
+    trials: int = 100_000,
+    rounds: int = 8,
+    claim: Mapping[str, float] | None = None,
+    as_printed: bool = False,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    snr_max_db: float | None = None,
+    devices: int | None = None,
+    seed: int | None = None,
+) -> AuditResult:
+    """Attack what is claimed, on what the antennas receive. A claim that holds is not proved by it.
+
+    :param claim: more claims to hold against the antennas: name -> epsilon
+    :returns: ``verdicts``, each with ``name``, ``claimed_epsilon``, ``empirical_epsilon`` (a lower bound) and ``verdict``
+
+    >>> result = audit(trials=2000, claim={"nothing leaks": 0.01})
+    >>> next(v.verdict for v in result.verdicts if v.name == "nothing leaks")
+    'violated'
+    """
+    from testbench.privacy.audit_command import audit_phy, phy_design
+    from testbench.privacy.plan import scenario_of
+
+    options = {
+        "privacy.epsilon": epsilon, "privacy.delta": delta, "link.snr_max_db": snr_max_db, "federation.devices": devices,
+        "seed": seed,
+    }  # fmt: skip
+    printed = {"privacy.as_printed": True, "privacy.accounting": "paper"} if as_printed else {}
+    planned, examples = scenario_of(_chosen(scenario, settings), options | printed)
+    short, design = phy_design(planned, rounds, examples)
+    return audit_phy(short, design, trials, dict(claim or {}))
+
+
+def figure(name: str, out: PathLike, *, quick: bool = False) -> Path:
+    """Draw figure ``name`` of the privacy figures into the folder ``out``; returns the PNG."""
+    from testbench.privacy.figures import draw
+
+    return draw(name, Path(out), quick=quick)
+
+
+def _chosen(scenario: Scenario | PathLike | None, settings: Settings | None) -> Scenario | None:
+    from testbench.scenario import Scenario as ScenarioClass
+
+    if scenario is None or isinstance(scenario, ScenarioClass):
+        return scenario
+    return load(scenario, settings)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from pairzero._found import command
+
+        return command("privacy", name)

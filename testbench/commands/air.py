@@ -1,0 +1,60 @@
+"""``pairzero air``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(help="The emulated air as a server of its own.", no_args_is_help=True)
+
+
+@app.command("serve")
+def serve_(
+    bind: Annotated[str, typer.Option("--bind", help="ipc:///path or tcp://127.0.0.1:PORT; port 0 takes a free one.")],
+    key_dir: Annotated[
+        Path | None, typer.Option("--key-dir", help="CURVE key folder; needed for addresses that other machines can reach.")
+    ] = None,
+    allow_part: Annotated[
+        list[str] | None, typer.Option("--allow-part", help="A class module:Class that clients may name in a link.")
+    ] = None,
+    allow_file: Annotated[
+        list[str] | None, typer.Option("--allow-file", help="A sounding or recording that clients may name in a link.")
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option("--stream", metavar="FILE", help="TOML with the settings of the stream air; see docs/sdr.md.")
+    ] = None,
+    backend: Annotated[
+        Literal["sionna", "tensorflow", "numpy"],
+        typer.Option("--backend", help="What computes the channel: Sionna 2 on PyTorch, Sionna 1.x on TensorFlow, or numpy."),
+    ] = "sionna",
+) -> None:
+    """Serve the emulated air until interrupted; many clients at once."""
+    import os
+    import sys
+
+    from bridge.environments import backend_python, python_environment
+    from bridge.serve import serve
+
+    keys, parts, files = None if key_dir is None else str(key_dir), allow_part or [], allow_file or []
+    python = backend_python(backend)
+    if python == sys.executable:
+        serve(bind, key_dir=keys, parts=parts, files=files, stream=stream, backend=backend)
+        return
+    arguments = ["-P", "-m", "bridge.serve", "--bind", bind, "--backend", backend]
+    arguments += [] if keys is None else ["--key-dir", keys]
+    arguments += [] if stream is None else ["--stream", stream]
+    arguments += [word for part in parts for word in ("--allow-part", part)]
+    arguments += [word for file in files for word in ("--allow-file", file)]
+    # The same process goes on in the other environment: signals and exit codes need no relay.
+    os.execve(python, [python, *arguments], python_environment(python))
+
+
+@app.command("keys")
+def keys(
+    folder: Annotated[Path, typer.Argument(help="New folder for the keys.")],
+) -> None:
+    """Make CURVE keys for an air server that other machines may reach."""
+    from bridge.keys import generate_keys
+
+    generate_keys(str(folder))
+    typer.echo(f"keys are in {folder}; keep the secret ones secret, see docs/protocol.md")

@@ -1,0 +1,5 @@
+"""``pairzero capture``."""
+
+from testbench.captures.command import app
+
+__all__ = ["app"]

@@ -1,0 +1,41 @@
+"""``pairzero figure``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbench.commands._options import Sets, console
+
+
+class Settings(StrEnum):
+    """How much is measured."""
+
+    quick = "quick"
+    paper = "paper"
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(help="F1 .. F11, T1, T2. Without a name: list them.")] = None,
+    settings: Annotated[
+        Settings,
+        typer.Option("--settings", help="quick: minutes, embedded model; paper: the paper's sizes, as far as at hand."),
+    ] = Settings.quick,
+    sets: Sets = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; default: one per core.")] = None,
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Measure on the Dask cluster of this scheduler.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder. Default: a new one under runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Finish the figure in the folder, repeating nothing.")] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="Only draw, from what this folder has.")] = None,
+) -> None:
+    """Draw a figure or table of the field (PNG, PDF), its numbers beside it.
+
+    Measured anew with quick or paper settings; --from draws again what a folder holds.
+    """
+    from testbench.gallery._command import figure
+
+    figure(
+        console(), name, paper=settings is Settings.paper, overrides=sets or [], workers=workers, scheduler=scheduler, out=out,
+        resume=resume, source=source,
+    )  # fmt: skip

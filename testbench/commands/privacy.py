@@ -1,0 +1,5 @@
+"""``pairzero privacy``."""
+
+from testbench.privacy.command import app
+
+__all__ = ["app"]

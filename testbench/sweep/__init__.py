@@ -1,0 +1,1 @@
+"""Sweeps: a scenario with axes, on all cores or on a cluster, into one tidy table."""

@@ -113,10 +113,11 @@ class FleetFederation(Federation):
         more = max(0, self.config.rounds - self.next_round) if rounds is None else rounds
         for _ in range(more):
             self._require_whole()
+            if not self._admits(np.ones(self.config.devices, dtype=np.bool_)):
+                break
             slot = self._devices.measure(self.next_round, self.config.seed)
             # Only now is it known who sends; nothing was on the air yet.
-            if self._guard is not None and not self._guard.admits(self.next_round, slot.present):
-                self.stopped = self.next_round
+            if not slot.present.all() and not self._admits(slot.present):
                 break
             self._broken = self.next_round
             record = self._round_of(self.next_round, slot)
@@ -129,10 +130,19 @@ class FleetFederation(Federation):
             self._devices.checkpoint(self.next_round, weights_sha256(self.objective.model))
         self._devices.finish("the run is complete" if self.stopped is None else "the privacy budget is spent")
 
+    def _admits(self, present: Bools) -> bool:
+        if self._guard is None or self._guard.admits(self.next_round, present):
+            return True
+        self.stopped = self.next_round
+        return False
+
     def _round_of(self, index: int, slot: Slot) -> RoundRecord:
         rate = self._zo.rate(index, self.config.rounds)
         sent, present = slot.payloads, slot.present
         estimates, diagnostics = self._send(index, sent, present, rate)
+        if self._guard is not None and not np.isfinite(sent).all():
+            # Nothing was on the air; a device that obeys the bound sends numbers only, but not every device is ours.
+            diagnostics = {**diagnostics, **self._guard.settle(index, None, None)[1]}
         means = sent[present].mean(axis=0).tolist() if present.any() else [math.nan] * self._zo.directions
         own = {"loss": slot.mean_loss, "clipped_fraction": slot.clipped_fraction, **numbered("payload_mean", means)}
         counts = {"present_devices": float(present.sum()), "missed_devices": float((~present).sum())}

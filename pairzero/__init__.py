@@ -25,8 +25,8 @@ from pairzero import air, capture, privacy, sdr
 from pairzero.commands import (
     Settings,
     bench,
-    compare,
     demo,
+    differences,
     doctor,
     export,
     init,
@@ -38,6 +38,7 @@ from pairzero.commands import (
     run,
     scenarios,
     stress,
+    sweep,
 )
 
 __all__ = [
@@ -45,8 +46,8 @@ __all__ = [
     "air",
     "bench",
     "capture",
-    "compare",
     "demo",
+    "differences",
     "doctor",
     "export",
     "init",
@@ -60,6 +61,7 @@ __all__ = [
     "scenarios",
     "sdr",
     "stress",
+    "sweep",
 ]
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not listed is an error

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from testbench.runner import RunResult, Watcher
     from testbench.scenario import Scenario
     from testbench.stress.campaign import StressResult
+    from testbench.sweep.campaign import SweepResult
 
 __all__ = [
-    "Settings", "bench", "compare", "demo", "doctor", "export", "init", "load", "read", "replay", "report", "resume", "run",
-    "scenarios", "stress",
+    "Settings", "bench", "demo", "differences", "doctor", "export", "init", "load", "read", "replay", "report", "resume", "run",
+    "scenarios", "stress", "sweep",
 ]  # fmt: skip
 
 Settings = Mapping[str, Any] | Sequence[str]
@@ -125,7 +126,7 @@ def read(folder: PathLike) -> Run:
     return read_run(Path(folder))
 
 
-def compare(*folders: PathLike) -> dict[str, dict[str, Any]]:
+def differences(*folders: PathLike) -> dict[str, dict[str, Any]]:
     """What differs between runs: settings (dotted keys) and entries of the summary -> {label of the run: value}."""
     from testbench.reports.page import flat
     from testbench.reports.runs import labels, read_run
@@ -166,8 +167,8 @@ def stress(
     :param plan: a plan file or a test's folder; by default the shipped plan
     :param axis: sweep only these, e.g. ``"timing=0..2us:25"``
     """
+    from testbench.bars import BarObserver
     from testbench.stress.campaign import run_stress
-    from testbench.stress.command import BarObserver
     from testbench.stress.plan_file import load_plan
     from testbench.stress.store import StressFolder
 
@@ -177,8 +178,30 @@ def stress(
         accuracy=accuracy, quick=quick,
     )  # fmt: skip
     folder = StressFolder.default(chosen.name) if out is None else StressFolder(Path(out))
-    observer = BarObserver(_console(quiet=not progress))
+    observer = BarObserver(_console(quiet=not progress), "stress")
     return run_stress(chosen, folder, resume=resume, workers=workers, observer=observer)
+
+
+def sweep(
+    source: PathLike,
+    out: PathLike | None = None,
+    *,
+    settings: Settings | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+) -> SweepResult:
+    """Run a scenario over axes, on all cores or the Dask cluster of ``scheduler``; rows, statistics, and points that failed.
+
+    :param source: a sweep file, or a sweep's folder
+    """
+    from testbench.sweep.campaign import run_sweep
+    from testbench.sweep.file import load_sweep
+    from testbench.sweep.store import SweepFolder
+
+    loaded = load_sweep(source if isinstance(source, str) else Path(source), overrides(settings))
+    folder = SweepFolder.default(loaded.sweep.name) if out is None else SweepFolder(Path(out))
+    return run_sweep(loaded, folder, resume=resume, workers=workers, scheduler=scheduler)
 
 
 def bench(select: str | None = None, json_file: PathLike | None = None) -> int:

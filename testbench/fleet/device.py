@@ -142,7 +142,8 @@ class FleetDevice:
             elif isinstance(order, Prove):
                 self._prove(order.round)
             elif isinstance(order, Done):
-                self._watcher.say(f"{order.reason}: {order.rounds} rounds, weights sha256 {device.weights_sha256()}")
+                weights = "displaced for a round that was not sent" if device.measured else f"sha256 {device.weights_sha256()}"
+                self._watcher.say(f"{order.reason}: {order.rounds} rounds, weights {weights}")
                 return True
         except SessionLost:
             welcome = self._client.hello(self._number)

@@ -72,13 +72,9 @@ def memory(
         task = progress.add_task("", total=len(specs))
 
         def tell(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done)
-            if not console.is_terminal and done < total:
-                _say(console, f"{done + 1}/{total} {what}")
+            progress.update(task, description=what, completed=done, total=total)
 
-        found, failed = measure_all(specs, tell)
-    for sentence in failed:
-        _say(console, f"warning: {sentence}")
+        found = measure_all(specs, tell, lambda text: _say(progress.console, text))
     if not found:
         raise TestbenchError("nothing could be measured")
     federation = table.Federation(

@@ -13,18 +13,19 @@ from testbench.footprint.subject import Measurement, Spec
 Tell = Callable[[str, int, int], None]
 
 
-def measure_all(specs: Sequence[Spec], tell: Tell) -> tuple[list[Measurement], list[str]]:
-    """(measurements in order, sentences on those that failed); ``tell`` hears (what, done, in all)."""
+def measure_all(specs: Sequence[Spec], tell: Tell, say: Callable[[str], None]) -> list[Measurement]:
+    """The measurements that succeeded, in order; ``tell`` hears (what, done, in all), ``say`` a line on each that is through."""
     found: list[Measurement] = []
-    failed: list[str] = []
     for number, spec in enumerate(specs):
-        tell(f"{spec.model} {spec.batch}x{spec.tokens} {spec.method}", number, len(specs))
+        what = f"{spec.model} {spec.batch}x{spec.tokens} {spec.method}"
+        tell(what, number, len(specs))
         try:
             found.append(measure_apart(spec))
+            say(f"{number + 1}/{len(specs)} {what}: {found[-1].peak_mib:.0f} MiB")
         except TestbenchError as error:
-            failed.append(str(error))
+            say(f"warning: {error}")
     tell("done", len(specs), len(specs))
-    return found, failed
+    return found
 
 
 def measure_apart(spec: Spec) -> Measurement:

@@ -283,10 +283,10 @@ def _audit(folder: Path, quick: bool, tell: Tell) -> Path:
         f"Left: two worlds +-clip of the loudest of K = 5 devices, 8 rounds that spend the claim, {trials} trials, everything "
         "that the antenna receives, SNR_max = 20 dB (N0 per complex sample, real axis N0/2), Rayleigh; as printed: the paper's "
         f"formulas with N0 on the real axis. Squares: one run each of the embedded model, {exposed.federation.rounds} rounds, "
-        f"K = 2, b = {exposed.federation.batch_size}, {single[0].bound.canaries} worst-case canaries, a record replaced. Right: "
-        f"{runs} runs, {base.federation.rounds} rounds, K = 2, b = 8, 200 candidates each with a random label, "
-        f"epsilon = {base.privacy.epsilon:g} for a record replaced; the attacker knows all but those labels. A bound of zero is "
-        "not drawn.",
+        f"K = 2, b = {exposed.federation.batch_size}, {single[0].bound.canaries} worst-case canaries, a record replaced. "
+        f"Right: {runs} runs, {base.federation.rounds} rounds, K = 2, b = 8, 200 candidates each with a random label, "
+        f"epsilon = {base.privacy.epsilon:g} for a record replaced; the attacker knows all but those labels. A bound of "
+        "zero is not drawn.",
     )
     rows: list[tuple[Any, ...]] = list(points)
     rows += [("one run, gdp", x, y, "holds" if y <= x else "violated") for x, y in runs_claimed]

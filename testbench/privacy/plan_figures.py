@@ -151,8 +151,8 @@ def draw_estimates(report: PlanReport, folder: Path, signal_std: float | None = 
         foot(
             figure,
             f"Mean payload p ~ N(0, S), assumed, sqrt(S) = {signal}; noise Gaussian; 0 dB is what answering zero gives. "
-            f"{shown} directions: one joint clip, S/{shown} each, the noise on each. The law's 3 % beyond the clip are what clipping "
-            "loses at low noise; real payloads lie within. Closed form (learning.privacy.postprocess.gaussian_mse).",
+            f"{shown} directions: one joint clip, S/{shown} each, the noise on each. The law's 3 % beyond the clip are what "
+            "clipping loses at low noise; real payloads lie within. Closed form (learning.privacy.postprocess.gaussian_mse).",
         )
         path = save(figure, folder, name)
     write_csv(

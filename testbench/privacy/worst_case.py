@@ -3,8 +3,8 @@
 A promise about records holds for every record, also for one whose projected gradient along every direction exceeds the clip.
 Such a canary stands here beside real records: in round t it sends s_xt clip where its coin is "in", and -s_xt clip where it is
 "out", with public signs s_xt that tell canaries apart. Everything after the loss is the run's own: clipping per sample,
-division by b, schedule, power, channels and noise, and the model learns from the real records all the while. (Records with one label or
-the other, :mod:`testbench.privacy.canaries`, carry less, and nearly the same as each other: their differences span few
+division by b, schedule, power, channels and noise, and the model learns from the real records all the while. (Records with one
+label or the other, :mod:`testbench.privacy.canaries`, carry less, and nearly the same as each other: their differences span few
 dimensions.) The auditor knows all but the coins, so that what is received, less the real records' part, is a linear measurement
 of the coins in the link's noise.
 """

@@ -14,6 +14,7 @@ from testbench.reports.drawing import Panel, data_uri, panel, style
 MOST_ROWS = 200  # of a table that are shown
 _LARGEST_PICTURE = 4_000_000  # bytes
 _MOST_CURVES = 8
+_MOST_PANELS = 6
 _FIRST = ("results.csv", "statistics.csv", "differences.csv", "failures.csv")
 # What a reader looks for first, where a table has it.
 _WANTED = ("accuracy_final", "accuracy", "f1_final", "nmse_db", "loss_final", "epsilon_spent", "lost_rounds")
@@ -58,12 +59,20 @@ def read_tables(path: Path, label: str) -> Tables:
     Raises :class:`testbench.errors.TestbenchError` where a table cannot be read.
     """
     files = [path] if path.is_file() else _files(path)
+    if (path / "sweep.toml").is_file():
+        from testbench.sweep.table import read_table
+
+        read_table(path)  # refuses a table of another version
     whole = [(file.name, *_read(file)) for file in files]
-    tables = [Table(name, columns, rows[:MOST_ROWS], max(0, len(rows) - MOST_ROWS)) for name, columns, rows in whole]
+    tables = [
+        Table(name, columns, [[_short(v) for v in row] for row in rows[:MOST_ROWS]], max(0, len(rows) - MOST_ROWS))
+        for name, columns, rows in whole
+    ]
     if path.is_file():
         return Tables(label, path, tables, _panels(*whole[0][1:]))
     settings = [(file.name, file.read_text(encoding="utf-8")) for file in sorted(path.glob("*.toml"))]
-    return Tables(label, path, tables, _panels(*whole[0][1:]), pictures(path), settings)
+    banded = next((_bands(columns, rows) for name, columns, rows in whole if name == "statistics.csv"), [])
+    return Tables(label, path, tables, banded or _panels(*whole[0][1:]), pictures(path), settings)
 
 
 def pictures(folder: Path, leave_out: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -105,12 +114,47 @@ def _parquet(file: Path) -> tuple[list[str], list[list[str]]]:
     return table.column_names, [["" if v is None else str(v) for v in row.values()] for row in table.to_pylist()]
 
 
+def _short(text: str) -> str:
+    """A number with as many digits as a reader has use for; anything else as it is."""
+    value = _number(text)
+    return text if value is None or len(text) <= 8 else f"{value:.6g}"
+
+
 def _number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+Curves = dict[str, list[tuple[float, float, float, float]]]  # name -> (position, low, mean, high)
+
+
+def _bands(columns: list[str], rows: list[list[str]]) -> list[Panel]:
+    """The statistics of a sweep: axes, then ``metric``, seeds, mean, and the ends of its band."""
+    if not rows or not {"metric", "mean", "low", "high"} <= set(columns):
+        return []
+    axes, metric = range(columns.index("metric")), columns.index("metric")
+    ends = [columns.index(name) for name in ("low", "mean", "high")]
+    stated = rows[0][columns.index("band")] if "band" in columns else ""
+    found = []
+    for name in dict.fromkeys(row[metric] for row in rows):
+        members = [row for row in rows if row[metric] == name]
+        over, groups = _grouped(columns, members, axes)
+        if over is None:
+            continue
+        curves: Curves = {}
+        for label, group in groups.items():
+            for row in group:
+                at, (low, mean, high) = _number(row[over]), (_number(row[i]) for i in ends)
+                if at is not None and mean is not None:
+                    point = (at, mean if low is None else low, mean, mean if high is None else high)
+                    curves.setdefault(label, []).append(point)
+        if curves:
+            found.append(_drawn(name, columns[over], curves, f"Mean over seeds, shaded its {stated} band."))
+    wanted = {name: place for place, name in enumerate(_WANTED)}
+    return sorted(found, key=lambda panel: wanted.get(panel.title, len(wanted)))[:_MOST_PANELS]
 
 
 def _panels(columns: list[str], rows: list[list[str]]) -> list[Panel]:
@@ -121,32 +165,39 @@ def _panels(columns: list[str], rows: list[list[str]]) -> list[Panel]:
     if not rows or "scenario_hash" not in columns or "seed" not in columns:
         return []
     begin, end = columns.index("scenario_hash") + 1, columns.index("seed")
-    axes = [i for i in range(begin, end) if len({row[i] for row in rows}) > 1]
-    numeric = [i for i in axes if all(_number(row[i]) is not None for row in rows)]
-    if not numeric:
+    over, groups = _grouped(columns, rows, range(begin, end))
+    if over is None:
         return []
-    over = numeric[0]
+    found = []
+    for name in [name for name in _WANTED if name in columns[end + 1 :]][:_MOST_PANELS]:
+        curves = {label: _means(members, over, columns.index(name)) for label, members in groups.items()}
+        curves = {label: points for label, points in curves.items() if points}
+        if curves:
+            found.append(_drawn(name, columns[over], curves, "Mean over seeds, shaded from the least to the largest."))
+    return found
+
+
+def _grouped(columns: list[str], rows: list[list[str]], places: range) -> tuple[int | None, dict[str, list[list[str]]]]:
+    """The first numeric axis that varies, and the rows by the values of the others; (None, ...) where there is none."""
+    axes = [i for i in places if len({row[i] for row in rows}) > 1]
+    over = next((i for i in axes if all(_number(row[i]) is not None for row in rows)), None)
     groups: dict[str, list[list[str]]] = {}
     for row in rows:
-        groups.setdefault(", ".join(f"{columns[i]} {row[i]}" for i in axes if i != over) or "all seeds", []).append(row)
-    measured = [columns.index(name) for name in _WANTED if name in columns[end + 1 :]]
-    found = []
-    for column in measured[:4]:
-        if not any(_number(row[column]) is not None for row in rows):
-            continue
+        groups.setdefault(", ".join(f"{columns[i]} {row[i]}" for i in axes if i != over) or "all points", []).append(row)
+    return over, groups
 
-        def draw(plot: Axes, column: int = column) -> None:
-            for index, (name, members) in enumerate(list(groups.items())[:_MOST_CURVES]):
-                points = _means(members, over, column)
-                at, low, mean, high = ([point[i] for point in points] for i in range(4))
-                plot.plot(at, mean, marker="o", markersize=3, label=name, **style(index))
-                plot.fill_between(at, low, high, color=style(index)["color"], alpha=0.15, linewidth=0)
-            plot.set(xlabel=columns[over], ylabel=columns[column])
-            plot.legend()
 
-        dropped = f" {len(groups) - _MOST_CURVES} more curves are in the table." if len(groups) > _MOST_CURVES else ""
-        found.append(panel(columns[column], f"Mean over seeds, shaded from the least to the largest.{dropped}", draw))
-    return found
+def _drawn(title: str, axis: str, curves: Curves, text: str) -> Panel:
+    def draw(plot: Axes) -> None:
+        for index, (name, points) in enumerate(list(curves.items())[:_MOST_CURVES]):
+            at, low, mean, high = ([point[i] for point in points] for i in range(4))
+            plot.plot(at, mean, marker="o", markersize=3, label=name, **style(index))
+            plot.fill_between(at, low, high, color=style(index)["color"], alpha=0.15, linewidth=0)
+        plot.set(xlabel=axis, ylabel=title)
+        plot.legend()
+
+    more = f" {len(curves) - _MOST_CURVES} more curves are in the table." if len(curves) > _MOST_CURVES else ""
+    return panel(title, text + more, draw)
 
 
 def _means(rows: list[list[str]], over: int, column: int) -> list[tuple[float, float, float, float]]:

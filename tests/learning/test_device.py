@@ -18,6 +18,7 @@ from learning.fleet import FleetFederation
 from learning.journal import Journal, JournalRow
 from learning.parameters import weights_sha256
 from learning.uplink import NoiseFreeUplink
+from tests.learning.test_federation_privacy import Noisy, guard_of
 from tests.learning.tiny import QuadraticObjective, tiny_opt, toy_data
 
 DATA = toy_data()
@@ -245,6 +246,27 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 def test_faults_are_for_one_process() -> None:
     with pytest.raises(RoundError, match=r"leave federation\.faults out"):
         fleet(config(faults={"miss_probability": 0.5}))
+
+
+def test_a_privacy_budget_stops_a_fleet_where_it_stops_one_process() -> None:
+    announced = np.full(12, 0.5)
+    whole = Federation(tiny_opt(DATA), DATA, config(), ZO, Noisy(), Journal(":memory:"), guard_of(announced, 4.0, "wiener"))
+    expected = list(whole.run())
+    made: list[Nearby] = []
+
+    def make(meta: dict[str, Any]) -> Nearby:
+        made.append(Nearby(devices(meta, config())))
+        return made[0]
+
+    apart = FleetFederation(
+        tiny_opt(DATA), DATA, config(), ZO, Noisy(), Journal(":memory:"), guard_of(announced, 4.0, "wiener"), devices=make
+    )
+    records = list(apart.run())
+    assert 0 < len(records) < 12
+    assert apart.stopped == whole.stopped == len(records)
+    assert [r.diagnostics["epsilon_spent"] for r in records] == [r.diagnostics["epsilon_spent"] for r in expected]
+    assert made[0].done == "the privacy budget is spent"
+    assert weights_sha256(apart.objective.model) == weights_sha256(whole.objective.model)
 
 
 def losses_of(federation: FleetFederation) -> Sequence[float]:

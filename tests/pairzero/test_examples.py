@@ -79,7 +79,7 @@ def test_comparing_names_what_differs(tmp_path, monkeypatch):
     short = {"federation.rounds": 1, "uplink.transport": "none", "evaluation.noise_free": False, "task.validation_examples": 20}
     pairzero.run("demo", "a", settings=short)
     pairzero.run("demo", "b", settings={**short, "zeroth_order.learning_rate": 0.001})
-    found = pairzero.compare("a", "b")
+    found = pairzero.differences("a", "b")
     assert found["zeroth_order.learning_rate"] == {"a": 0.0002, "b": 0.001}
     assert "weights_sha256" in found
     assert "federation.devices" not in found

@@ -152,6 +152,27 @@ def test_a_folder_of_tables(tmp_path):
         report([tmp_path], tmp_path / "t.html")
 
 
+def test_a_sweep_shows_its_bands_and_is_refused_from_another_version(tmp_path):
+    from testbench.sweep.campaign import run_sweep
+    from testbench.sweep.file import load_sweep
+    from testbench.sweep.store import SweepFolder
+
+    (tmp_path / "s.toml").write_text(
+        'measure = "link"\nseeds = 2\n[axes]\n"link.snr_max_db" = [0, 20]\n"link.scheme" = ["analog", "sign"]\n'
+        "[measurement]\nrounds = 60\n"
+    )
+    folder = SweepFolder(tmp_path / "out")
+    run_sweep(load_sweep(tmp_path / "s.toml"), folder, workers=1)
+    text = " ".join(read(report([folder.path], tmp_path / "t.html")).text.split())
+    assert "results.csv: 8 rows" in text
+    assert "Mean over seeds, shaded its 95 % t band." in text
+    assert "sweep.toml" in text
+    table = (folder.path / "results.csv").read_text().splitlines()
+    (folder.path / "results.csv").write_text("\n".join([table[0], *(line.rpartition(",")[0] + ",99" for line in table[1:])]))
+    with pytest.raises(TestbenchError, match="has format 99"):
+        report([folder.path], tmp_path / "t.html")
+
+
 def test_what_is_no_run(tmp_path, folders):
     with pytest.raises(TestbenchError, match="there is no"):
         report([tmp_path / "nowhere"])

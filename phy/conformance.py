@@ -42,15 +42,12 @@ _OFFSETS = {
     "frequency_hz": {"law": "uniform", "value": 3e3},
 }
 # Slots of the waveform airs: name -> (air, channel).
-SLOTS: dict[str, tuple[str, dict[str, Any]]] = {
-    f"{air}, {name}": (air, channel)
-    for air in ("emulated", "time_channel")
-    for name, channel in {
-        "rayleigh": {"model": "rayleigh"},
-        "tdl held over the burst": {"model": "tdl", "tdl": "D", "delay_spread_s": 1e-6},
-        "tdl by sample": {"model": "tdl", "tdl": "A", "delay_spread_s": 1e-6, "doppler_hz": 500.0, "variation": "sample"},
-    }.items()
+_CHANNELS: dict[str, dict[str, Any]] = {
+    "rayleigh": {"model": "rayleigh"},
+    "tdl held over the burst": {"model": "tdl", "tdl": "D", "delay_spread_s": 1e-6},
+    "tdl by sample": {"model": "tdl", "tdl": "A", "delay_spread_s": 1e-6, "doppler_hz": 500.0, "variation": "sample"},
 }
+SLOTS = {f"{air}, {name}": (air, channel) for air in ("emulated", "time_channel") for name, channel in _CHANNELS.items()}
 
 
 def slot_config(name: str, backend: str) -> LinkConfig:

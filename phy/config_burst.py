@@ -14,7 +14,8 @@ class BurstConfig(BaseModel):
 
     air: str = Field(
         "emulated",
-        description="emulated, stream (a flowgraph: see [stream]), overlay (emulated, a recording on top), or module:Class",
+        description="emulated, time_channel (Sionna's own discrete-time channel), stream (a flowgraph: see [stream]), overlay "
+        "(emulated, a recording on top), or module:Class",
     )
     overlay: dict[str, Any] = Field(
         default_factory=dict,

@@ -54,6 +54,10 @@ class BurstConfig(BaseModel):
         description="least normalised correlation |corr|^2 / (|known|^2 |samples|^2); none: from false_alarm",
     )
 
+    def __hash__(self) -> int:
+        # What an overlay adds is no part of a burst's layout, which is what these objects are keys for; equality compares it all.
+        return hash(tuple(value for name, value in self if name != "overlay"))
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.preamble_symbols % 2:

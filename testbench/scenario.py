@@ -130,7 +130,9 @@ class Scenario(_Frozen):
                 data["link"]["backend"] = air["backend"]
         stream = data.get("stream")
         if isinstance(data["link"], dict):
-            streams = isinstance(stream, dict) and (stream.get("flowgraph", "none") != "none" or bool(stream.keys() & _ENDS))
+            streams = isinstance(stream, dict) and (
+                stream.get("flowgraph", "none") != "none" or any(stream.get(end) for end in _ENDS)
+            )
             data["link"] = named(data["link"], streams)
         return data
 

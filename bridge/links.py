@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,7 +51,7 @@ LinkFactory = Callable[[dict[str, Any], int], AirLink]
 
 
 def phy_link_factory(
-    parts: Iterable[str] = (), *, files: Iterable[str] = (), stream: StreamConfig | None = None
+    parts: Iterable[str] = (), *, files: Iterable[str] = (), stream: StreamConfig | None = None, backend: str = "sionna"
 ) -> LinkFactory:
     """Import the physical layer and return the factory of its links; the import takes seconds.
 
@@ -60,14 +59,19 @@ def phy_link_factory(
     it import and run any class on its path, so only the names in `parts` are loaded. The same holds for the files that it
     names (soundings, recordings): only those in `files`, written alike, are opened. `stream`: settings of the stream air.
 
+    `backend` computes the channel: `sionna` (Sionna 2 on PyTorch), `tensorflow` (Sionna 1.x on TensorFlow) or
+    `numpy` (no framework). A configuration that leaves its backend out gets this one; one that asks for another
+    is refused, since its numbers would not be to the bit what it asked for.
+
     Raises:
-        BridgeError: the physical layer is not installed.
+        BridgeError: the physical layer, or what the backend computes with, is not installed.
     """
     try:
         import pydantic
 
         from bridge.stream_air import STREAM_AIR
         from bridge.stream_air import Part as StreamAir
+        from phy.backends import BACKENDS, require
         from phy.config import LinkConfig
         from phy.errors import PhyError
         from phy.link import Link
@@ -75,12 +79,16 @@ def phy_link_factory(
         raise BridgeError(
             f"the physical layer cannot be imported ({one_sentence(error)}); install it with `pip install 'pairzero[phy]'`"
         ) from error
+    if backend not in BACKENDS:
+        raise BridgeError(f"there is no backend {backend!r}; choose one of {', '.join(BACKENDS)}")
     allowed, readable = frozenset(parts), frozenset(files)
     make_stream = None if stream is None else partial(StreamAir, stream=stream)
-    # The default link brings in Sionna, which takes seconds: now, not while the first client waits. A server
-    # without Sionna can still serve links that do not use it.
-    with contextlib.suppress(ImportError, PhyError):
-        Link(LinkConfig.model_validate({}), 0)
+    try:
+        # Loading a framework takes seconds: now, not while the first client waits.
+        require(backend)
+        Link(LinkConfig.model_validate({"backend": backend}), 0)
+    except PhyError as error:
+        raise BridgeError(one_sentence(error)) from error
 
     def make(config: dict[str, Any], seed: int) -> AirLink:
         for text in _texts(config):
@@ -93,8 +101,14 @@ def phy_link_factory(
                 raise ConfigRefused(
                     f"the server opens no file {path[:200]!r} for its clients; start it with --allow-file {path[:200]}"
                 )
+        asked = config.get("backend", backend)
+        if asked != backend and asked in BACKENDS:
+            raise ConfigRefused(
+                f"this air server computes with backend {backend}, and the link asks for {asked}; set air.backend = "
+                f'"{backend}", or start another server with --backend {asked}'
+            )
         try:
-            checked = LinkConfig.model_validate(config)
+            checked = LinkConfig.model_validate({**config, "backend": asked})
             link = Link(checked, seed, make_stream if checked.burst.air == STREAM_AIR else None)
         except pydantic.ValidationError as error:
             raise ConfigRefused(_validation_sentence(error.errors(include_url=False))) from None

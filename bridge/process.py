@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from bridge.client import AirClient
 from bridge.endpoints import PrivateEndpoint
+from bridge.environments import backend_python, python_environment
 from bridge.errors import BridgeError, ServerGone
 from bridge.keys import ClientKeys
 
@@ -39,6 +38,7 @@ class AirServerProcess:
         parts: classes (`module:Class`) that a configuration may name.
         files: files (soundings, recordings) that a configuration may name.
         stream: settings of the stream air, as JSON or the name of a TOML file.
+        backend: what computes the channel; `tensorflow` is served by the Python of its own environment.
         start_timeout_s: how long it may take to start [s]; importing Sionna takes 5 to 15.
         command: what to run instead of `python -m bridge.serve`; the arguments are appended.
     """
@@ -51,16 +51,19 @@ class AirServerProcess:
         parts: Sequence[str] = (),
         files: Sequence[str] = (),
         stream: str | None = None,
+        backend: str | None = None,
         start_timeout_s: float = 120.0,
         command: Sequence[str] | None = None,
     ) -> None:
+        python = sys.executable if backend is None else backend_python(backend)
+        self._environment = python_environment(python)
         self._private: PrivateEndpoint | None = None
         if bind is None:
             self._private = PrivateEndpoint()
             bind = self._private.endpoint
         self._command = [
             # -P: a folder called bridge in the current directory must not be taken for this one
-            *(command or (sys.executable, "-P", "-m", "bridge.serve")),
+            *(command or (python, "-P", "-m", "bridge.serve")),
             "--bind",
             bind,
             "--exit-with-parent",
@@ -68,6 +71,7 @@ class AirServerProcess:
             *(word for part in parts for word in ("--allow-part", part)),
             *(word for file in files for word in ("--allow-file", file)),
             *(() if stream is None else ("--stream", stream)),
+            *(() if backend is None else ("--backend", backend)),
         ]
         self._start_timeout_s = start_timeout_s
         self._child: subprocess.Popen[str] | None = None
@@ -121,7 +125,7 @@ class AirServerProcess:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=_environment(),
+            env=self._environment,
             # Ctrl-C is for the parent, which then ends the child in its own time.
             start_new_session=True,
         )
@@ -214,11 +218,3 @@ def _read_last(stream: IO[str], last: deque[str]) -> None:
                 log.warning(line.removeprefix(SAID).rstrip())
             if line.strip():
                 last.append(line.rstrip())
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment and import path, so that nothing needs to be installed."""
-    here = os.getcwd()
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = dict.fromkeys([root, *(path or here for path in sys.path)])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

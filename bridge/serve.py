@@ -39,6 +39,7 @@ def serve(
     parts: Sequence[str] = (),
     files: Sequence[str] = (),
     stream: str | None = None,
+    backend: str = "sionna",
     sessions: int = 32,
     exit_with_parent: bool = False,
     link_factory: LinkFactory | None = None,
@@ -52,6 +53,7 @@ def serve(
         parts: the classes (`module:Class`) that clients may have loaded by naming them in a configuration.
         files: the files (soundings, recordings) that clients may have opened by naming them.
         stream: settings of the stream air: a TOML file, or JSON.
+        backend: what computes the channel: `sionna`, `tensorflow` or `numpy`; it must be installed in this environment.
         sessions: how many links stay open.
         exit_with_parent: end as well when standard input ends or the parent process is gone.
         link_factory: makes the links; None: the physical layer's.
@@ -66,7 +68,9 @@ def serve(
         from bridge.streams.config import StreamConfig
 
         settings = StreamConfig.load(stream)
-    server = AirServer(bind, link_factory, sessions=sessions, parts=parts, files=files, stream=settings, keys=keys)
+    server = AirServer(
+        bind, link_factory, sessions=sessions, parts=parts, files=files, stream=settings, backend=backend, keys=keys
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if exit_with_parent:
@@ -96,6 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--allow-file", action="append", default=[], metavar="PATH", help="a file that clients may name (repeatable)"
     )
     parser.add_argument("--stream", metavar="FILE", help="settings of the stream air: a TOML file, or JSON")
+    parser.add_argument(
+        "--backend",
+        choices=("sionna", "tensorflow", "numpy"),
+        default="sionna",
+        help="what computes the channel: Sionna 2 on PyTorch (default), Sionna 1.x on TensorFlow, or numpy alone",
+    )
     parser.add_argument("--sessions", type=int, default=32, metavar="N", help="links kept open (default 32)")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input or the parent ends")
     given = parser.parse_args(arguments)
@@ -111,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parts=given.allow_part,
             files=given.allow_file,
             stream=given.stream,
+            backend=given.backend,
             sessions=given.sessions,
             exit_with_parent=given.exit_with_parent,
             ready=ready,

@@ -62,6 +62,7 @@ class AirServer:
         parts: the classes (`module:Class`) that a configuration may have the physical layer load.
         files: the files (soundings, recordings) that a configuration may name.
         stream: settings of the stream air, which no client can send.
+        backend: what the physical layer's links compute with; see `phy_link_factory`.
         keys: demand CURVE keys and let in the clients on their allow-list only.
         context: a ZeroMQ context to share, for `inproc://`.
     """
@@ -76,6 +77,7 @@ class AirServer:
         parts: Iterable[str] = (),
         files: Iterable[str] = (),
         stream: StreamConfig | None = None,
+        backend: str = "sionna",
         keys: ServerKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
@@ -86,7 +88,7 @@ class AirServer:
         self._factory = link_factory
         self._limits = limits if limits is not None else Limits()
         self._capacity = sessions
-        self._make_factory = partial(phy_link_factory, tuple(parts), files=tuple(files), stream=stream)
+        self._make_factory = partial(phy_link_factory, tuple(parts), files=tuple(files), stream=stream, backend=backend)
         self._keys = keys
         self._shared_context = context
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None

@@ -48,6 +48,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_mock_imports = ["gnuradio", "pmt"]
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # an "Attributes:" section beside the fields themselves
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3

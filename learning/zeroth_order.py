@@ -1,4 +1,4 @@
-"""The two-point zeroth-order step, MeZO's Algorithm 1 (arXiv 2305.17333) with the restore folded into the update.
+"""The two-point zeroth-order step, MeZO's Algorithm 1 (arXiv 2305.17333) with the restore folded into the update::
 
     for each of n directions j:     w <- w + mu z_j        L+_j = losses(w)
                                     w <- w - 2 mu z_j      L-_j = losses(w)        p_j = (L+_j - L-_j) / (2 mu), clipped

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.backends import own_models, require
 from phy.channels._profile import refuse_negative
 from phy.config import LinkConfig
 from phy.discovery import find
 from phy.draws import CachedDraws
 from phy.errors import PhyError
+from phy.foreign import Guarded, guarded
 from phy.placement import amplitudes
 
 
@@ -28,7 +30,7 @@ class Channel:
 
     def __init__(self, config: LinkConfig, draws: CachedDraws) -> None:
         self._model = config.channel.model
-        self._foreign = ":" in self._model
+        self._foreign = ":" in self._model or self._model.startswith("sionna_")
         self._part = _part(config, draws)
         self._placement = config.channel.placement
         self._draws = draws
@@ -110,11 +112,17 @@ class Channel:
 def _part(config: LinkConfig, draws: CachedDraws) -> Any:
     """The part that ``channel.model`` names; a Sionna channel model is wrapped."""
     found = find("channels", config.channel.model)
-    if hasattr(found, "paths"):
-        return found(config, draws)
-    if not callable(found):
-        raise PhyError(f"channel.model {config.channel.model!r} is neither a part nor a Sionna ChannelModel")
-    # Sionna takes seconds to import, and reseeds torch's global generator: only where it is asked for.
-    from phy.channels._sionna_model import SionnaModel
+    if ":" not in config.channel.model:
+        if config.channel.model == "rayleigh" and config.backend == "tensorflow" and config.channel.doppler_hz == 0:
+            require("tensorflow")
+            from phy.channels._tensorflow_model import FedRayleigh
 
-    return SionnaModel(found, config, draws)
+            return found(config, FedRayleigh(draws))
+        return found(config, draws)
+    label = f"channel.model {config.channel.model!r}"
+    if hasattr(found, "paths"):
+        return Guarded(label, guarded(label, found)(config, draws))
+    if not callable(found):
+        raise PhyError(f"{label} is neither a part nor a Sionna ChannelModel")
+    # Sionna takes seconds to import, and reseeds torch's global generator: only where it is asked for.
+    return own_models(config).SionnaModel(found, config, draws)

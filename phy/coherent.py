@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from phy.combining import combiner, project, squared_modulus
 from phy.config import LinkConfig
-from phy.discovery import find
+from phy.discovery import make
 from phy.draws import CachedDraws
 from phy.errors import PhyError
 from phy.modes import Bools, Complexes, Floats, Prepared
@@ -36,8 +36,8 @@ class CoherentMode:
         self._rule = config.combiner
         self._cached = cached
         self._scheme = scheme
-        self._csi = find("csi", config.csi.estimator)(config)
-        self._power = find("power", config.power.control)(config)
+        self._csi = make("csi", config.csi.estimator, config)
+        self._power = make("power", config.power.control, config)
         levels = np.atleast_1d(np.asarray(config.power.artificial_noise, np.float64))
         self._artificial = levels.astype(np.float32) if config.power.adds_noise else None
         # Artificial noise has its share of the power: the mean square of a full-scale symbol with it keeps to the peak.
@@ -116,11 +116,17 @@ class CoherentMode:
     def decide(self, prepared: Prepared, statistics: Complexes) -> Floats:
         """Statistics [B, n, 1, M] to estimates [B, n]."""
         out = np.empty((statistics.shape[0], statistics.shape[1]))
+        combined = self.combined(prepared, statistics)
         for i in range(out.shape[1]):
-            heard = statistics[:, i, 0, :]
-            combined = heard[:, 0] if prepared.vector is None else project(prepared.vector, heard)
-            out[:, i] = self.decode(prepared, combined.real / prepared.amplitude)
+            out[:, i] = self.decode(prepared, combined[:, i].real / prepared.amplitude)
         return out
+
+    def combined(self, prepared: Prepared, statistics: Complexes) -> Complexes:
+        """v^H y [B, n] of statistics [B, n, 1, M]: what a receiver divides by the amplitude."""
+        if prepared.vector is None:
+            return statistics[:, :, 0, 0]
+        each = [project(prepared.vector, statistics[:, i, 0, :]) for i in range(statistics.shape[1])]
+        return np.stack(each, axis=1)
 
     def decode(self, prepared: Prepared, symbol_sum: Floats) -> Floats:
         """Estimated sums of symbols [B] to estimates [B]."""

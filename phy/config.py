@@ -129,7 +129,12 @@ class LinkConfig(_Frozen):
     snr_max_db: Decibel = Field(20.0, description="P E|h|^2 / N0")
     receive_antennas: int = Field(1, ge=1, le=256, description="antennas M of the server")
     combiner: Literal["max_min", "equal"] = Field("max_min", description="how several antennas are combined")
-    air: str = Field("sionna", description="sionna | numpy, or module:Class: the engine of fading and superposition")
+    backend: Literal["sionna", "tensorflow", "numpy"] = Field(
+        "sionna", description="what computes the channel: Sionna 2 on PyTorch, Sionna 1.x on TensorFlow, or the plain reference"
+    )
+    air: str | None = Field(
+        None, description="symbol: module:Class, an engine of superposition of your own; none: the backend's"
+    )
     csi: CsiConfig = CsiConfig()
     power: PowerConfig = PowerConfig()
     offsets: OffsetsConfig = OffsetsConfig()

@@ -14,7 +14,8 @@ class BurstConfig(BaseModel):
 
     air: str = Field(
         "emulated",
-        description="emulated, stream (a flowgraph: see [stream]), overlay (emulated, a recording on top), or module:Class",
+        description="emulated, time_channel (Sionna's own discrete-time channel), stream (a flowgraph: see [stream]), overlay "
+        "(emulated, a recording on top), or module:Class",
     )
     overlay: dict[str, Any] = Field(
         default_factory=dict,
@@ -52,6 +53,10 @@ class BurstConfig(BaseModel):
         lt=1,
         description="least normalised correlation |corr|^2 / (|known|^2 |samples|^2); none: from false_alarm",
     )
+
+    def __hash__(self) -> int:
+        # What an overlay adds is no part of a burst's layout, which is what these objects are keys for; equality compares it all.
+        return hash(tuple(value for name, value in self if name != "overlay"))
 
     @model_validator(mode="after")
     def _check(self) -> Self:

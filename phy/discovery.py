@@ -10,6 +10,10 @@ import pkgutil
 from typing import Any
 
 from phy.errors import UnknownPart
+from phy.foreign import Guarded, first_line, guarded
+
+# Which backend has a framework that a user's module asks for.
+_BACKENDS = {"torch": "sionna", "tensorflow": "tensorflow", "keras": "tensorflow"}
 
 
 def available(kind: str) -> list[str]:
@@ -37,9 +41,27 @@ def find(kind: str, name: str) -> Any:
         try:
             found = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise UnknownPart(f"{kind}: cannot load {name!r}: {error}") from error
+            raise UnknownPart(f"{kind}: cannot load {name!r}: {error}{_other_backend(error)}") from error
+        except Exception as error:  # a user's module does at import whatever it likes
+            raise UnknownPart(f"{kind}: cannot load {name!r}: {first_line(error)}") from error
         if kind != "channels" and not isinstance(found, type):
             raise UnknownPart(f"{kind}: {name!r} is not a class")
         return found
     check(kind, name)
     return importlib.import_module(f"phy.{kind}.{name}").Part
+
+
+def make(kind: str, name: str, *arguments: Any) -> Any:
+    """The part of that name, built; a user's own is guarded, so that it raises nothing but :class:`phy.errors.PhyError`."""
+    found = find(kind, name)
+    if ":" not in name:
+        return found(*arguments)
+    label = f"{kind}: {name!r}"
+    return Guarded(label, guarded(label, found)(*arguments))
+
+
+def _other_backend(error: Exception) -> str:
+    """Where the framework that is missing would be."""
+    missing = str(getattr(error, "name", None) or "").partition(".")[0]
+    backend = _BACKENDS.get(missing)
+    return f"; {missing} is in the environment of air.backend {backend!r}" if backend else ""

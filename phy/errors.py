@@ -11,3 +11,11 @@ class UnknownPart(PhyError):
 
 class BadPayload(PhyError):
     """A payload has the wrong shape, is not finite, or exceeds the clip."""
+
+
+class BackendMissing(PhyError):
+    """The library that a backend computes with is not installed, or is of another generation."""
+
+
+class ForeignFailure(PhyError):
+    """A user's part or block raised, or returned what it must not."""

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.backends import versions
+from phy.blocks import BlockReceiver
+from phy.blocks import receiver as named_receiver
 from phy.coherent import CoherentMode
 from phy.combining import squared_modulus
 from phy.config import LinkConfig
-from phy.discovery import find
+from phy.discovery import make
 from phy.draws import GROUP_ROUNDS, CachedDraws, KeyedDraws
 from phy.energy import EnergyMode
 from phy.errors import BadPayload, PhyError, UnknownPart
@@ -78,13 +81,14 @@ class Link:
             raise PhyError('an air carries waveforms, and this link has fidelity "symbol"; set link.fidelity to waveform')
         draws = KeyedDraws(seed)
         cached = CachedDraws(draws)
-        self._scheme = find("schemes", config.scheme)(config)
+        self._scheme = make("schemes", config.scheme, config)
         self._detection: str = getattr(self._scheme, "detection", "coherent")
         if self._detection != "coherent" and (config.power.caps is not None or config.power.adds_noise):
             raise PhyError(f"power.caps and power.artificial_noise are of coherent schemes, which {config.scheme!r} is not")
-        receiver = find("receivers", config.receiver)(config)
+        receiver = named_receiver(config)
         self._cuts = bool(receiver.uses_intervals)
-        if self._cuts and self._detection != "coherent":
+        self._block = receiver if isinstance(receiver, BlockReceiver) else None
+        if (self._cuts or self._block) and self._detection != "coherent":
             raise PhyError(f"receiver {config.receiver!r} needs a coherent scheme, which {config.scheme!r} is not; use matched")
         if self._detection == "orthogonal":
             if config.fidelity == "waveform":
@@ -112,7 +116,9 @@ class Link:
         return {
             "fidelity": config.fidelity,
             "scheme": config.scheme,
-            "air": config.air,
+            "backend": config.backend,
+            "backend_versions": versions(config.backend),
+            "air": config.air or config.backend,
             "receiver": config.receiver,
             "look_fading": getattr(self._carrier, "look_fading", "none") if self._detection == "energy" else "none",
             "channel": config.channel.model,
@@ -230,7 +236,11 @@ class Link:
             carried = self._carrier.carry(first, prepared, sounded)
             lost = lost if carried.missed is None else lost | carried.missed
             power, diagnostics = carried.power, carried.diagnostics
-            estimates = self._mode.decide(prepared, carried.noisy)
+            if self._block is None:
+                estimates = self._mode.decide(prepared, carried.noisy)
+            else:
+                sums = self._block.sums(prepared, self._mode.combined(prepared, carried.noisy))
+                estimates = np.stack([self._mode.decode(prepared, column) for column in sums.T], axis=1)
         if self._detection == "coherent":
             diagnostics = {**diagnostics, "loudest_gain": self._loudest(first, prepared, sounded)}
         if lost.any():

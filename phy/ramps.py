@@ -1,10 +1,13 @@
 """Complex exponentials on a regular grid, from two short tables instead of one evaluation per point."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 _WIDTH = 64
 _FINE = np.arange(_WIDTH, dtype=np.float64)
@@ -29,8 +32,17 @@ def tables(
     return out[..., :-_WIDTH], out[..., -_WIDTH:]
 
 
-def ramp(cycles_per_step: NDArray[np.float64], count: int, start_cycles: NDArray[np.float64]) -> torch.Tensor:
-    """exp(2 pi j (start + cycles n)) for n = 0 .. count-1. Shape [..., count], complex64."""
+def ramp_array(cycles_per_step: NDArray[np.float64], count: int, start_cycles: NDArray[np.float64]) -> NDArray[np.complex64]:
+    """exp(2 pi j (start + cycles n)) for n = 0 .. count-1. Shape [..., count]."""
+    coarse, fine = tables(cycles_per_step, count, start_cycles)
+    product = coarse[..., :, None] * fine[..., None, :]
+    return product.reshape(*product.shape[:-2], -1)[..., :count]
+
+
+def ramp(cycles_per_step: NDArray[np.float64], count: int, start_cycles: NDArray[np.float64]) -> "torch.Tensor":
+    """The same as a tensor."""
+    import torch  # the array needs no framework
+
     coarse, fine = tables(cycles_per_step, count, start_cycles)
     product = torch.from_numpy(coarse)[..., :, None] * torch.from_numpy(fine)[..., None, :]
     return product.flatten(-2)[..., :count]

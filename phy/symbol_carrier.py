@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.blocks import BlockAir, symbol_air
 from phy.combining import multiply, project, squared_modulus
 from phy.config import LinkConfig
-from phy.discovery import find
 from phy.draws import CachedDraws, KeyedDraws
 from phy.errors import PhyError
 from phy.modes import Carried, Complexes, Floats, Prepared
@@ -31,7 +31,7 @@ class SymbolCarrier:
     def __init__(self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, resources: int, looks: int) -> None:
         self._config = config
         self._cached = cached
-        self._air = find("airs", config.air)(cached)
+        self._air = symbol_air(config, cached)
         drawn = OffsetDraws(config, draws)
         self._offsets = drawn if drawn.on else None
         self._tones, self._looks = resources // looks, looks
@@ -77,8 +77,12 @@ class SymbolCarrier:
         """Statistics of rounds first .. first+B-1 for coefficients [B, K, n, U] and the channel [B, M, K] at the pilots."""
         rounds, devices, scalars, resources = prepared.coefficients.shape
         antennas = sounded.shape[1]
+        if isinstance(self._air, BlockAir):
+            self._air.begin(first)
         thermal = self._cached.complex_normal("noise", 1, first, rounds, scalars * resources * antennas)
-        noisy = (self._noise_std * thermal).reshape(rounds, scalars, resources, antennas)
+        own = hasattr(self._air, "add_noise")
+        noisy = np.zeros_like(thermal) if own else self._noise_std * thermal
+        noisy = noisy.reshape(rounds, scalars, resources, antennas)
         offsets = None if self._offsets is None else self._offsets.draw(devices, first, rounds)
         power = np.zeros(rounds)
         for look in range(self._looks):
@@ -86,6 +90,8 @@ class SymbolCarrier:
             for clean, scalar, resource in self._heard(look, channel, prepared, offsets, first):
                 noisy[:, scalar, resource] += clean
                 power += _received(prepared, clean)
+        if own:
+            noisy = self._air.add_noise(noisy, thermal.reshape(noisy.shape), self._config.n0)
         return Carried(noisy, power / scalars, None, {})
 
     def _look_channel(self, look: int, sounded: Complexes, first: int) -> Complexes:

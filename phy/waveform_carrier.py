@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.ambiguity import BurstPulse
+from phy.blocks import waveform_air
 from phy.burst.detection import PilotEstimates, pilot_estimates
 from phy.burst.layout import BurstLayout
 from phy.burst.receiver import receive
 from phy.burst.transmitter import modulate
 from phy.combining import project, squared_modulus
 from phy.config import LinkConfig
-from phy.discovery import find
 from phy.draws import CachedDraws, KeyedDraws
 from phy.errors import PhyError
 from phy.interval_carrier import Sums, cut_slot
@@ -57,7 +57,7 @@ class WaveformCarrier:
         self._config = config
         self._tones, self._looks = resources // looks, looks
         self._propagation = Propagation(config, cached, BurstPulse(config.burst, self._tones))
-        make_air = make_air or find("waveform_airs", config.burst.air)
+        make_air = make_air or waveform_air
         self._air: Air = make_air(config, draws, cached, self._propagation)
         self._layout: BurstLayout | None = None
         self._bound_s = self._offsets.bound_s
@@ -143,9 +143,14 @@ class WaveformCarrier:
         if received is None:
             return None
         expected = (sounded.shape[1], layout.slot_samples)
-        if received.shape != expected or not np.isfinite(received.view(np.float32)).all():
+        if (
+            getattr(received, "shape", None) != expected
+            or received.dtype != np.complex64
+            or not np.isfinite(received.view(np.float32)).all()
+        ):
             raise PhyError(
-                f"the air {self._config.burst.air!r} must return finite samples of shape {expected}, got shape {received.shape}"
+                f"the air {self._config.burst.air!r} must return finite complex64 samples of shape {expected}, got "
+                f"{getattr(received, 'dtype', type(received).__name__)} of shape {getattr(received, 'shape', ())}"
             )
         return received
 

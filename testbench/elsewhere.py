@@ -7,7 +7,7 @@ says ``stream``, ``overlay`` or ``measured`` and the link is told ``module:Class
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from phy.discovery import find
+from phy.blocks import waveform_air
 
 if TYPE_CHECKING:
     from phy.waveform_airs import MakeAir
@@ -65,5 +65,4 @@ def air_of(scenario: "Scenario") -> "MakeAir":
         from bridge.stream_air import Part as StreamAir
 
         return partial(StreamAir, stream=scenario.stream.resolved(scenario.link, scenario.seed))
-    made: MakeAir = find("waveform_airs", scenario.link.burst.air)
-    return made
+    return waveform_air

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,8 +16,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# Imported once, by the process that workers are forked from, so that their 8 CPU seconds are not spent per worker.
-_PRELOAD = ["phy.link", "phy.airs.sionna", "testbench.stress.evaluate", "testbench.sweep.worker"]
 
 
 def cores() -> int:
@@ -31,11 +29,13 @@ def run_all(
     workers: int,
     finished: Callable[[Item, Result], None],
     *,
+    preload: Sequence[str] = (),
     ahead: int = 4,
     died: Callable[[Item], Result] | None = None,
 ) -> None:
     """Call ``function`` on every item and hand each result to ``finished``, in this process. One worker means in process.
 
+    ``preload``: modules that are imported once, by the process that workers are forked from, instead of once per worker.
     ``items`` are taken when they are needed, so that an iterator may decide late; each worker is handed ``ahead`` of them.
     Where a worker process dies, what was on its way is tried again, one item at a time, and ``died`` makes the result of an
     item that kills its worker once more; without ``died``, a death raises :class:`testbench.errors.TestbenchError`.
@@ -47,7 +47,7 @@ def run_all(
         return
     left = iter(items)
     while True:
-        lost = _run(function, left, workers, ahead, finished)
+        lost = _run(function, left, workers, preload, ahead, finished)
         if not lost:
             return
         if died is None:
@@ -55,7 +55,7 @@ def run_all(
                 "a worker process died (out of memory, or killed); what is finished is kept, continue with --resume"
             )
         for item in lost:
-            if _run(function, iter([item]), 1, 1, finished):
+            if _run(function, iter([item]), 1, preload, 1, finished):
                 finished(item, died(item))
 
 
@@ -63,13 +63,14 @@ def _run(
     function: Callable[[Item], Result],
     left: Iterator[Item],
     workers: int,
+    preload: Sequence[str],
     ahead: int,
     finished: Callable[[Item, Result], None],
 ) -> list[Item]:
     """Go through ``left``; returns the items that were on their way when a worker died, none where all went well."""
     # Forked from a process that has one thread and the imports; everything else comes to a worker as data.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
+    context.set_forkserver_preload(list(preload))
     before = set(multiprocessing.active_children())
     waiting: dict[Future[Result], Item] = {}
     with _environment():

@@ -59,6 +59,16 @@ class UplinkConfig(_Frozen):
     keys: Path | None = Field(default=None, description="folder with CURVE keys, for a server that is not on this machine")
 
 
+class AirConfig(_Frozen):
+    """What computes the channel. Estimates agree to 1e-4 between backends; their bits are only equal within one."""
+
+    backend: Literal["sionna", "tensorflow", "numpy"] = Field(
+        default="sionna",
+        description="sionna: Sionna 2 on PyTorch; tensorflow: Sionna 1.x on TensorFlow, in an environment of its own that "
+        "`make air-tensorflow` makes; numpy: the plain reference, without a framework",
+    )
+
+
 class EvaluationConfig(_Frozen):
     """What is measured on held-out data, and how often."""
 
@@ -84,6 +94,7 @@ class Scenario(_Frozen):
     task: TaskConfig = TaskConfig()
     federation: FederationConfig = FederationConfig()
     zeroth_order: ZerothOrderConfig = ZerothOrderConfig()
+    air: AirConfig = AirConfig()
     link: LinkConfig = LinkConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     uplink: UplinkConfig = UplinkConfig()
@@ -96,10 +107,14 @@ class Scenario(_Frozen):
     @model_validator(mode="before")
     @classmethod
     def _share(cls, data: Any) -> Any:
-        """Hand the seed to the federation and the clip to the link, each of which is written once."""
+        """Hand the seed to the federation, and clip and backend to the link, each of which is written once."""
         if not isinstance(data, dict):
             return data
-        for section, key, place in (("federation", "seed", "seed, at the top"), ("link", "clip", "zeroth_order.clip")):
+        for section, key, place in (
+            ("federation", "seed", "seed, at the top"),
+            ("link", "clip", "zeroth_order.clip"),
+            ("link", "backend", "air.backend"),
+        ):
             if isinstance(data.get(section), dict) and key in data[section]:
                 raise ValueError(f"{section}.{key} is not set here but once for the whole scenario, as {place}")
         data = dict(data)
@@ -110,9 +125,14 @@ class Scenario(_Frozen):
         step = data["zeroth_order"]
         if isinstance(data["link"], dict) and isinstance(step, dict):
             data["link"] = {**data["link"], "clip": step.get("clip", ZerothOrderConfig().clip)}
+            air = data.get("air", {})
+            if isinstance(air, dict) and "backend" in air:
+                data["link"]["backend"] = air["backend"]
         stream = data.get("stream")
         if isinstance(data["link"], dict):
-            streams = isinstance(stream, dict) and (stream.get("flowgraph", "none") != "none" or bool(stream.keys() & _ENDS))
+            streams = isinstance(stream, dict) and (
+                stream.get("flowgraph", "none") != "none" or any(stream.get(end) for end in _ENDS)
+            )
             data["link"] = named(data["link"], streams)
         return data
 
@@ -120,6 +140,10 @@ class Scenario(_Frozen):
     def _check(self) -> Self:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", self.name):
             raise ValueError(f"name must be 1 to 64 letters, digits, dots, dashes or underscores, got {self.name!r}")
+        if self.uplink.transport == "inproc" and self.air.backend == "tensorflow":
+            raise ValueError(
+                'air.backend "tensorflow" needs a process of its own: uplink.transport "ipc" or "tcp", not "inproc"'
+            )
         for kind, name in self.parts().items():
             try:
                 check(kind, name)
@@ -201,14 +225,14 @@ class Scenario(_Frozen):
             "csi": link.csi.estimator,
             "power": link.power.control,
             "channels": link.channel.model,
-            "airs": link.air,
+            "airs": link.air or link.backend,
             "waveform_airs": link.burst.air,
         }
 
     def plain(self) -> dict[str, Any]:
         """The scenario as plain data that :func:`load` accepts again."""
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
-        del data["federation"]["seed"], data["link"]["clip"]
+        del data["federation"]["seed"], data["link"]["clip"], data["link"]["backend"]
         return data
 
     def to_toml(self) -> str:
@@ -406,7 +430,7 @@ def keys_at(place: list[str]) -> list[str]:
     model: Any = Scenario
     for part in place:
         model = model.model_fields[part].annotation
-    hidden = {FederationConfig: {"seed"}, LinkConfig: {"clip"}}.get(model, set())
+    hidden = {FederationConfig: {"seed"}, LinkConfig: {"clip", "backend"}}.get(model, set())
     return [key for key in model.model_fields if key not in hidden]
 
 

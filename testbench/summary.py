@@ -134,6 +134,8 @@ def summarise(
         "loss_noise_free": noise_free[-1].loss if noise_free else None,
         "weights_sha256": weights_sha256(objective.model),
         "base_weights_sha256": objective.base_weights_sha256,
+        "backend": link.get("backend"),
+        "backend_versions": link.get("backend_versions"),
         "scheme": link.get("scheme"),
         "csi": link.get("csi"),
         "snr_max_db": link.get("snr_max_db"),

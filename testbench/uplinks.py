@@ -70,7 +70,8 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
             )
             where = f"air server at {config.endpoint}"
         elif config.transport == "inproc":
-            server = stack.enter_context(InprocAirServer(phy_link_factory(_parts(link), files=files(link), stream=stream)))
+            factory = phy_link_factory(_parts(link), files=files(link), stream=stream, backend=scenario.link.backend)
+            server = stack.enter_context(InprocAirServer(factory))
             connect = partial(
                 AirClient, server.endpoint, seed=scenario.seed, context=server.context, timeout_s=config.timeout_s
             )
@@ -78,7 +79,10 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
         else:
             bind = "tcp://127.0.0.1:0" if config.transport == "tcp" else None
             settings = None if stream is None else stream.model_dump_json()
-            process = stack.enter_context(AirServerProcess(bind, parts=_parts(link), files=files(link), stream=settings))
+            served = AirServerProcess(
+                bind, parts=_parts(link), files=files(link), stream=settings, backend=scenario.link.backend
+            )
+            process = stack.enter_context(served)
             connect = partial(process.client, seed=scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts)
             server_pid = process.pid
             where = f"air server process {process.pid} at {process.endpoint}"

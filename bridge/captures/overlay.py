@@ -63,7 +63,7 @@ class Air:
     settings: ClassVar[OverlayConfig | None] = None
 
     def __init__(self, config: "LinkConfig", draws: "KeyedDraws", cached: "CachedDraws", propagation: "Propagation") -> None:
-        from phy.discovery import find
+        from phy.backends import waveform_air
         from phy.errors import PhyError
         from phy.faults import build, parse
 
@@ -84,7 +84,7 @@ class Air:
         self._draws = draws
         before = {fault.name for fault in parse(config.impairments) if fault.part.stage == "transmitter"}
         faults = {name: settings for name, settings in config.impairments.items() if name in before}
-        self._inner = find("waveform_airs", "emulated")(
+        self._inner = waveform_air("emulated", config.backend)(
             config.model_copy(update={"impairments": faults}), draws, cached, propagation
         )
         _, self._receiver = build(config.impairments, config.burst.sample_rate_hz)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.channels._tdl_tables import TABLES
 from phy.errors import PhyError
 
 
@@ -37,13 +38,27 @@ def refuse_negative(what: str, values: NDArray[np.float64]) -> None:
         raise PhyError(f"{what} must be finite and not negative, got {shown}{', ...' if bad.size > 5 else ''}")
 
 
-def tdl_profile(letter: str, delay_spread_s: float) -> Profile:
-    """Profile TDL-``letter`` of 3GPP TR 38.901, section 7.7.2, as Sionna's ``TDL`` reads it: powers add up to 1."""
+def tdl_profile(letter: str, delay_spread_s: float, backend: str = "sionna") -> Profile:
+    """Profile TDL-``letter`` of 3GPP TR 38.901, section 7.7.2, as the backend's Sionna reads it: powers add up to 1."""
+    if backend == "numpy":
+        return _from_tables(letter, delay_spread_s)
+    if backend == "tensorflow":
+        import phy.runtimes.tensorflow  # noqa: F401  # says how TensorFlow is to be loaded
     from sionna.phy.channel.tr38901 import TDL
 
     # The carrier frequency turns speed into Doppler in Sionna; the profile does not depend on it.
-    tdl = TDL(letter, delay_spread_s, carrier_frequency=1e9, precision="double", device="cpu")
+    place = {} if backend == "tensorflow" else {"device": "cpu"}
+    tdl = TDL(letter, delay_spread_s, carrier_frequency=1e9, precision="double", **place)
     powers = np.array(tdl.mean_powers.numpy(), np.float64)
     los_power = float(tdl.mean_power_los) if tdl.los else 0.0
     powers[0] -= los_power  # Sionna states the first path with its line of sight
     return Profile(np.array(tdl.delays.numpy(), np.float64), powers, los_power)
+
+
+def _from_tables(letter: str, delay_spread_s: float) -> Profile:
+    """The profile from the standard's own tables."""
+    delays, powers_db, los_db = TABLES[letter]
+    powers = 10.0 ** (np.array(powers_db) / 10.0)
+    los_power = 0.0 if los_db is None else 10.0 ** (los_db / 10.0)
+    total = powers.sum() + los_power
+    return Profile(np.array(delays) * delay_spread_s, powers / total, los_power / total)

@@ -31,7 +31,7 @@ class Part:
         self._round_s = channel.round_duration_s
         self._doppler_hz = channel.doppler_hz
         self._jakes = JakesFading(draws, channel.doppler_hz) if channel.doppler_hz > 0 else None
-        self.profile = tdl_profile(channel.tdl, channel.delay_spread_s)
+        self.profile = tdl_profile(channel.tdl, channel.delay_spread_s, config.backend)
         self._amplitudes = np.sqrt(self.profile.powers).astype(np.float32)
 
     def paths(

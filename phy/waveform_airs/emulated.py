@@ -14,84 +14,49 @@ import torch
 
 from phy.config import LinkConfig
 from phy.draws import CachedDraws, KeyedDraws
-from phy.faults import build
 from phy.impairments.sampling_offset import sampling_offset
 from phy.modes import Complexes, Floats
-from phy.offsets import OffsetDraws, Offsets
 from phy.propagation import Propagation
 from phy.ramps import ramp, tables
+from phy.waveform_airs._emulation import Emulation
 
 
-class Part:
-    """One slot at a time: bursts [K, N] in, samples [M, N] out. Equal calls give equal bits.
-
-    :param propagation: the channel, shared with the sounding that transmitters rely on
-    :param reference_sample: the instant at which the payload starts, from which carrier phases are counted
-    """
+class Part(Emulation):
+    """The emulated air of backend sionna, in PyTorch; see :class:`phy.waveform_airs._emulation.Emulation`."""
 
     def __init__(self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, propagation: Propagation) -> None:
-        del cached
-        self._config = config
-        self._draws = draws
-        self._propagation = propagation
-        self._offsets = OffsetDraws(config, draws)
-        self._rate = config.burst.sample_rate_hz
-        self._transmitter, self._receiver = build(config.impairments, self._rate)
-        self._noise_std = float(np.sqrt(config.n0))
+        super().__init__(config, draws, cached, propagation)
         self._kept: tuple[tuple[bytes, int], torch.Tensor] | None = None
 
-    def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes:
-        """Received samples [M, N] of one slot for device bursts [K, N] and the channel [M, K] that sounding saw."""
-        devices, count = bursts.shape
-        offsets = self._offsets.draw(devices, round_index, 1)
-        x = torch.from_numpy(bursts)
-        for part in self._transmitter:
-            x = part.apply(x, self._draws, round_index)
-        ppm = self._config.clock.sampling_ppm
-        if ppm.on:
-            rate = 1e-6 * self._offsets.sampling_ppm(devices, round_index, 1)[0]
-            # Clocks agree at the payload's start: what they have drifted until then is in the timing offset.
-            x = sampling_offset(x, torch.from_numpy(rate), torch.from_numpy(reference_sample * rate / (1.0 + rate)))
-        x = self._turned(x, offsets, reference_sample)
-        y = self._through(x, offsets.timing_s[0], round_index, sounded, reference_sample)
-        if self._noise_std > 0:
-            noise = self._draws.long_complex_normal("noise", round_index, y.shape[0], count)
-            y = y + self._noise_std * torch.from_numpy(noise)
-        for part in self._receiver:
-            y = part.apply(y, self._draws, round_index)
+    def taken(self, bursts: Complexes) -> torch.Tensor:
+        """The bursts as a tensor."""
+        return torch.from_numpy(bursts)
+
+    def given(self, y: torch.Tensor) -> Complexes:
+        """The samples as an array."""
         return np.ascontiguousarray(y.numpy())
 
-    def _turned(self, x: torch.Tensor, offsets: Offsets, reference_sample: int) -> torch.Tensor:
-        """Bursts [K, N] on their own carriers, with phases as the server's clock counts them."""
-        frequency, phase = offsets.frequency_hz[0], offsets.phase_rad[0]
-        if not (frequency.any() or phase.any()):
-            return x
-        # The burst's sample n is heard at n / f_s + tau; the phase reference lies `age` before the payload's nominal start.
-        elapsed = offsets.timing_s[0] - reference_sample / self._rate + self._config.csi.age_s
-        start = phase / (2.0 * np.pi) + frequency * elapsed
-        return x * ramp(frequency / self._rate, x.shape[1], start)
+    def stretched(self, x: torch.Tensor, rate: Floats, delay_samples: Floats) -> torch.Tensor:
+        """Bursts by clocks that are off."""
+        return sampling_offset(x, torch.from_numpy(rate), torch.from_numpy(delay_samples))
 
-    def _through(
-        self, x: torch.Tensor, timing_s: Floats, round_index: int, sounded: Complexes, reference_sample: int
-    ) -> torch.Tensor:
-        """The sum [M, N] over devices of their bursts [K, N] through their channels."""
-        devices, count = x.shape
-        channel = self._propagation.channel
-        if channel.flat:
-            gains = torch.from_numpy(self._propagation.aged(sounded[None], round_index)[0])
-            if not timing_s.any():
-                return gains @ x
-            return self._filtered(x, gains[:, :, None], np.zeros((devices, 1)), timing_s)
-        antennas = self._config.receive_antennas
-        steps = count if channel.moves else 1
-        start_s = -reference_sample / self._rate if channel.moves else 0.0
-        paths, delays = channel.paths(devices, round_index, 1, antennas, steps, self._rate, start_s)
-        if channel.moves:
-            return self._by_sample(x, torch.from_numpy(paths[0]), timing_s[:, None] + delays[0])
-        return self._filtered(x, torch.from_numpy(np.ascontiguousarray(paths[0, :, :, :, 0])), delays[0], timing_s)
+    def turned(self, x: torch.Tensor, cycles_per_sample: Floats, start_cycles: Floats) -> torch.Tensor:
+        """Bursts on their own carriers."""
+        return x * ramp(cycles_per_sample, x.shape[1], start_cycles)
 
-    def _filtered(self, x: torch.Tensor, a: torch.Tensor, delays_s: Floats, timing_s: Floats) -> torch.Tensor:
-        """Paths a [M, K, P] with delays [K, P] and timing offsets [K] on the spectra of x [K, N], summed over devices."""
+    def with_noise(self, y: torch.Tensor, unit: Complexes) -> torch.Tensor:
+        """Samples with receiver noise."""
+        return y + self._noise_std * torch.from_numpy(unit)
+
+    def flat(self, x: torch.Tensor, gains: Complexes, timing_s: Floats) -> torch.Tensor:
+        """Bursts through one path."""
+        if not timing_s.any():
+            return torch.from_numpy(gains) @ x
+        return self.filtered(x, gains[:, :, None], np.zeros((len(timing_s), 1)), timing_s)
+
+    def filtered(self, x: torch.Tensor, paths: Complexes, delays_s: Floats, timing_s: Floats) -> torch.Tensor:
+        """Paths [M, K, P] with delays [K, P] and timing offsets [K] on the spectra of x [K, N], summed over devices."""
+        a = torch.from_numpy(paths)
         devices, count = x.shape
         antennas = a.shape[0]
         # Spectral lines -N/2 .. N/2-1 throughout; the transform's own order is restored by shifting its output once.
@@ -121,8 +86,9 @@ class Part:
             self._kept = (key, ramp(cycles, count, -(count // 2) * cycles).contiguous())
         return self._kept[1]
 
-    def _by_sample(self, x: torch.Tensor, a: torch.Tensor, tau: Floats) -> torch.Tensor:
-        """Paths a [M, K, P, N] that move while the burst is on the air."""
+    def by_sample(self, x: torch.Tensor, paths: Complexes, delays_s: Floats) -> torch.Tensor:
+        """Paths [M, K, P, N] that move while the burst is on the air."""
+        a, tau = torch.from_numpy(paths), delays_s
         count = x.shape[1]
         spectrum = torch.fft.fft(x)
         out = torch.zeros(a.shape[0], count, dtype=torch.complex64)

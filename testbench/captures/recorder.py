@@ -12,8 +12,8 @@ from bridge.captures.writing import RecordingWriter, write_collection
 from learning.federation import Federation
 from learning.journal import Journal
 from learning.uplink import Aggregate
+from phy.blocks import waveform_air
 from phy.config import LinkConfig
-from phy.discovery import find
 from phy.waveform_airs import MakeAir
 from testbench.captures.airs import RememberingAir, refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
@@ -41,7 +41,7 @@ class Recorder:
     """
 
     def __init__(self, config: LinkConfig, seed: int, folder: Path, source: str = "", make_air: MakeAir | None = None) -> None:
-        make_air = make_air or find("waveform_airs", config.burst.air)
+        make_air = make_air or waveform_air
         airs: list[RememberingAir] = []
 
         def remember(*of_link: Any) -> RememberingAir:

@@ -1,7 +1,7 @@
 """``pairzero air``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,12 +23,30 @@ def serve_(
     stream: Annotated[
         str | None, typer.Option("--stream", metavar="FILE", help="TOML with the settings of the stream air; see docs/sdr.md.")
     ] = None,
+    backend: Annotated[
+        Literal["sionna", "tensorflow", "numpy"],
+        typer.Option("--backend", help="What computes the channel: Sionna 2 on PyTorch, Sionna 1.x on TensorFlow, or numpy."),
+    ] = "sionna",
 ) -> None:
     """Serve the emulated air until interrupted; many clients at once."""
+    import os
+    import sys
+
+    from bridge.environments import backend_python, python_environment
     from bridge.serve import serve
 
-    keys = None if key_dir is None else str(key_dir)
-    serve(bind, key_dir=keys, parts=allow_part or [], files=allow_file or [], stream=stream)
+    keys, parts, files = None if key_dir is None else str(key_dir), allow_part or [], allow_file or []
+    python = backend_python(backend)
+    if python == sys.executable:
+        serve(bind, key_dir=keys, parts=parts, files=files, stream=stream, backend=backend)
+        return
+    arguments = ["-P", "-m", "bridge.serve", "--bind", bind, "--backend", backend]
+    arguments += [] if keys is None else ["--key-dir", keys]
+    arguments += [] if stream is None else ["--stream", stream]
+    arguments += [word for part in parts for word in ("--allow-part", part)]
+    arguments += [word for file in files for word in ("--allow-file", file)]
+    # The same process goes on in the other environment: signals and exit codes need no relay.
+    os.execve(python, [python, *arguments], python_environment(python))
 
 
 @app.command("keys")

@@ -14,7 +14,7 @@ Tell = Callable[[str, int, int], None]
 
 
 def measure_all(specs: Sequence[Spec], tell: Tell, say: Callable[[str], None]) -> list[Measurement]:
-    """The measurements that succeeded, in order; ``tell`` hears (what, done, in all), ``say`` a line on each that is through."""
+    """The measurements that succeeded, in order; ``tell`` hears (what, done, in all), ``say`` a line on each."""
     found: list[Measurement] = []
     for number, spec in enumerate(specs):
         what = f"{spec.model} {spec.batch}x{spec.tokens} {spec.method}"

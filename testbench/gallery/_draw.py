@@ -47,5 +47,5 @@ def curve(
     axes.plot(at, values, label=label, **look)
     low, high = f"{metric}_low", f"{metric}_high"
     if rows and low in rows[0]:
-        ends = [[np.nan if row[end] is None else scale * row[end] for row in rows] for end in (low, high)]
-        axes.fill_between(at, *ends, color=look["color"], alpha=0.18, linewidth=0)
+        below, above = ([np.nan if row[end] is None else scale * row[end] for row in rows] for end in (low, high))
+        axes.fill_between(at, below, above, color=look["color"], alpha=0.18, linewidth=0)

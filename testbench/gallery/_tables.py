@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from testbench.gallery._draw import GREY, STYLE, save
 
@@ -32,7 +33,7 @@ def draw_table(
         axes.set_axis_off()
         figure.subplots_adjust(left=0.02, right=0.98, top=1.0 - 0.42 / height, bottom=(0.12 + 0.13 * len(note)) / height)
         table = axes.table(
-            [[str(cell) for cell in row] for row in rows], colLabels=list(head), cellLoc="right", bbox=(0, 0, 1, 1),
+            [[str(cell) for cell in row] for row in rows], colLabels=list(head), cellLoc="right", bbox=Bbox.unit(),
             colWidths=[w / sum(widths) for w in widths],
         )  # fmt: skip
         table.auto_set_font_size(False)
@@ -44,7 +45,7 @@ def draw_table(
                 cell.set_text_props(weight="bold")
             if column < left:
                 cell.set_text_props(ha="left")
-                cell._loc = "left"
+                setattr(cell, "_loc", "left")  # noqa: B010  # matplotlib has no public way to align a single column
         figure.suptitle(title, x=0.02, ha="left", fontsize=10)
         figure.text(0.02, 0.06 / height, "\n".join(note), fontsize=6.5, color=GREY, va="bottom")
         path = save(figure, folder, name)

@@ -106,14 +106,20 @@ def draw(job: Job) -> Path:
     return path
 
 
+def _number(row: Row, key: str, otherwise: float) -> float:
+    """A cell of the table; what was not set at a point is empty there."""
+    value = row.get(key)
+    return otherwise if value is None else float(value)
+
+
 def _expected(row: Row) -> tuple[float, float]:
     """Closed forms of a row's point."""
     name = str(row["csi"])
-    snr_db = row.get("link.snr_max_db", 10.0 if row["panel"] == "threshold" else 20.0)
-    pilot_db = row.get("link.csi.pilot_snr_db", snr_db)
+    snr_db = _number(row, "link.snr_max_db", 10.0 if row["panel"] == "threshold" else 20.0)
+    pilot_db = _number(row, "link.csi.pilot_snr_db", snr_db)
     aged = jakes_correlation(1000.0 * float(name.split()[1]), 1e-3) if name.startswith("aged") else 1.0
     found = truncated_link(
-        _DEVICES, snr_db, row.get("link.power.threshold", _THRESHOLD), "perfect" if name.startswith("aged") else name,
+        _DEVICES, snr_db, _number(row, "link.power.threshold", _THRESHOLD), "perfect" if name.startswith("aged") else name,
         1.0 / (_PILOTS * 10.0 ** (pilot_db / 10.0)), aged,
     )  # fmt: skip
     return found.nmse_db, found.wrong_sign

@@ -115,7 +115,7 @@ def _histogram(axes: Axes, study: Study) -> float:
         look = style(index)
         axes.hist(
             np.clip(values, -limit, limit),
-            bins,
+            bins.tolist(),
             density=True,
             histtype="step",
             color=look["color"],
@@ -158,7 +158,7 @@ def _density(axes: Axes, e: dict[int, Floats]) -> None:
     for index, (size, values) in enumerate(e.items()):
         look = style(index)
         axes.hist(
-            values.ravel(), np.linspace(0.0, 0.55, 45), density=True, histtype="step", color=look["color"],
+            values.ravel(), np.linspace(0.0, 0.55, 45).tolist(), density=True, histtype="step", color=look["color"],
             linestyle=look["linestyle"], linewidth=1.4, label=f"b = {size}: largest {values.max():.4f}",
         )  # fmt: skip
     axes.axvline(_PAPER_E0, color=GREY, linewidth=1.0, linestyle=":", label=f"e0 = {_PAPER_E0:.4f} of the paper")

@@ -78,7 +78,7 @@ def audit_phy(
 
 def _quick_air(link: LinkConfig) -> LinkConfig:
     """The same channels through the engine with the least overhead per call, where either will do."""
-    return link.model_copy(update={"air": "numpy"}) if link.air == "sionna" and link.fidelity == "symbol" else link
+    return link.model_copy(update={"air": "numpy"}) if link.air is None and link.fidelity == "symbol" else link
 
 
 def run_phy_audit(

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.privacy.audit.bounds import epsilon_lower_bound, gaussian_epsilon, mu_lower_bound, mu_reach
+from phy.backends import in_process
 from phy.config import LinkConfig
 from phy.link import Link
 from testbench.errors import TestbenchError
@@ -187,7 +188,7 @@ def aligned_mu(link_config: LinkConfig, seed: int, rounds: int, worlds: Worlds |
     """
     worlds = worlds or Worlds()
     silent = np.zeros((rounds, worlds.devices, 1))
-    heard = Link(link_config, seed).aggregate(np.arange(rounds), silent).diagnostics
+    heard = Link(in_process(link_config), seed).aggregate(np.arange(rounds), silent).diagnostics
     gain = heard["aligned_gain"]
     artificial = np.square(_artificial(link_config, rounds))
     variance = link_config.n0 / 2.0 + heard["active"] * np.square(gain) * artificial

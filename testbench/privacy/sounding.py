@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.backends import in_process
 from phy.config import LinkConfig
 from phy.link import Link
 
@@ -68,7 +69,7 @@ def _bare(link: LinkConfig, cap: float | None, rounds: int) -> LinkConfig:
     if link.fidelity == "waveform":  # paths are sounded through the pulse of the burst
         offsets = offsets.model_copy(update={"pulse": "burst", "spacing": "guarded"})
     changes = {"fidelity": "symbol", "power": power, "offsets": offsets, "impairments": {}, "receiver": "matched"}
-    return link.model_copy(update={**changes, "air": "numpy"})
+    return in_process(link.model_copy(update={**changes, "air": "numpy"}))
 
 
 def _excess(heard: dict[str, Floats]) -> Floats:

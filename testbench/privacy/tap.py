@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.ambiguity import BurstPulse
+from phy.backends import in_process
+from phy.blocks import receiver, waveform_air
 from phy.burst.transmitter import modulate
 from phy.coherent import CoherentMode
 from phy.config import LinkConfig
@@ -111,14 +113,14 @@ class Tap:
                 f"the audit at the antennas is for coherent schemes, and {config.scheme!r} is of kind {detection!r}; choose "
                 "analog or sign"
             )
-        if config.fidelity == "symbol" and find("receivers", config.receiver)(config).uses_intervals:
+        if config.fidelity == "symbol" and receiver(config).uses_intervals:
             raise TestbenchError(
                 f"receiver {config.receiver!r} hides its samples at symbol fidelity; audit it at fidelity waveform, or choose "
                 "receiver matched"
             )
         transmitters = {fault.name for fault in parse(config.impairments) if fault.part.stage == "transmitter"}
         faults = {name: settings for name, settings in config.impairments.items() if name in transmitters}
-        config = config.model_copy(update={"impairments": faults})
+        config = in_process(config.model_copy(update={"impairments": faults}))
         draws = _SteeredDraws(seed, control)
         cached = _SteeredCache(draws, control)
         self.rounds, self.devices = rounds, devices
@@ -128,7 +130,7 @@ class Tap:
         if self._samples:
             self._bursts = WaveformCarrier(config, draws, cached, 1, 1)
             propagation = Propagation(config, cached, BurstPulse(config.burst, 1))
-            self._air = find("waveform_airs", config.burst.air)(config, draws, cached, propagation)
+            self._air = waveform_air(config, draws, cached, propagation)
             self._sounded = self._bursts.sounded(devices, 0, rounds)
         else:
             self._symbols = SymbolCarrier(config, draws, cached, 1, 1)

@@ -16,6 +16,7 @@ from learning.objective import Objective
 from learning.privacy.errors import PrivacyError
 from learning.privacy.postprocess import Broadcast, Processing
 from learning.uplink import Aggregate, NoiseFreeUplink, Uplink
+from phy.backends import in_process
 from phy.config import LinkConfig
 from phy.link import Link
 from testbench.privacy.design import Design
@@ -44,7 +45,7 @@ class InProcessAir:
     ) -> None:
         if estimate == "wiener" and noise_std is None:
             raise PrivacyError("wiener needs the standard deviation of the estimate's noise in each round")
-        self._link = Link(link, seed)
+        self._link = Link(in_process(link), seed)
         self._noise_std = noise_std
         self._broadcast = Broadcast(estimate, 1.0 if link.scheme == "sign" else link.clip, directions, joint)
         #: round -> estimate before post-processing, which is what the server as an adversary has

@@ -17,9 +17,10 @@ from scipy.signal import welch
 from learning.federation import Federation
 from learning.journal import Journal
 from learning.uplink import Aggregate
+from phy.backends import in_process
+from phy.blocks import waveform_air
 from phy.burst.receiver import matched_filters, receive
 from phy.config import LinkConfig
-from phy.discovery import find
 from testbench.captures.airs import refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
 from testbench.errors import TestbenchError
@@ -91,7 +92,7 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
         raise TestbenchError(f"{run.folder.path} has rounds 0 to {run.rounds - 1}, not {index}")
     if scenario.uplink.transport == "none":
         raise TestbenchError(f"{run.folder.path} went over a noise-free link, which has no slots")
-    config = scenario.link
+    config = in_process(scenario.link)
     if config.burst.air != "emulated":
         raise TestbenchError(f"the air {config.burst.air} is not asked again; look at what passed with: pairzero capture")
     twin = config.fidelity != "waveform"
@@ -100,7 +101,7 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
     airs: list[_Seen] = []
 
     def see(*of_link: Any) -> _Seen:
-        airs.append(_Seen(find("waveform_airs", config.burst.air)(*of_link)))
+        airs.append(_Seen(waveform_air(*of_link)))
         return airs[0]
 
     link = waveform_link(config, scenario.seed, see)

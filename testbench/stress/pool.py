@@ -12,7 +12,9 @@ def run_units(units: list[Unit], workers: int, finished: Callable[[Unit, Measure
 
     One worker means in process. A unit whose worker process dies is tried once more and then failed.
     """
-    run_all(evaluate, units, min(workers, len(units) or 1), finished, died=_died)
+    airs = sorted({str(unit.point.link["air"]) for unit in units if ":" not in str(unit.point.link["air"])})
+    preload = ["phy.link", *(f"phy.airs.{air}" for air in airs), "testbench.stress.evaluate"]
+    run_all(evaluate, units, min(workers, len(units) or 1), finished, preload=preload, died=_died)
 
 
 def _died(unit: Unit) -> Failed:

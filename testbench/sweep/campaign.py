@@ -207,7 +207,7 @@ def _measure(state: _State, workers: int | None, scheduler: str | None, patience
     started(processes(count))
     run_all(
         _evaluate, ((point, task(point)) for point in state.left()), count, lambda pair, answer: finished(pair[0], answer),
-        ahead=2 if state.sweep.measure == "link" else 1, died=lambda pair: _died(pair[0]),
+        preload=_preload(state), ahead=2 if state.sweep.measure == "link" else 1, died=lambda pair: _died(pair[0]),
     )  # fmt: skip
 
 
@@ -224,6 +224,13 @@ def _task(state: _State, point: SweepPoint) -> dict[str, Any]:
         "figures": sweep.figures,
         "version": own_version(),
     }
+
+
+def _preload(state: _State) -> list[str]:
+    """What every worker will import."""
+    airs = sorted({str(point.scenario["link"]["air"]) for point in state.expanded.points})
+    found = ["phy.link", *(f"phy.airs.{air}" for air in airs if ":" not in air), "testbench.sweep.worker"]
+    return [*found, "testbench.runner" if state.sweep.measure == "run" else "testbench.stress.evaluate"]
 
 
 def _evaluate(pair: tuple[SweepPoint, dict[str, Any]]) -> dict[str, Any]:

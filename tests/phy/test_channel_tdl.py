@@ -11,9 +11,9 @@ from sionna.phy.channel.tr38901 import TDL
 
 from phy.channel import Channel
 from phy.channels._profile import tdl_profile
-from phy.channels._sionna_model import _seeded
 from phy.config import LinkConfig
 from phy.draws import CachedDraws, KeyedDraws
+from phy.runtimes.torch import seeded as _seeded
 
 CARRIER_HZ = 3.5e9
 DOPPLER_HZ = 40.0

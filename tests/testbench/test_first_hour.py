@@ -36,7 +36,8 @@ def test_every_setting_stands_in_it_and_each_default_is_one(tmp_path):
             place = line.strip("[]") + "."
         elif match := re.match(r"(?:# )?(\w+) =", line):
             found.add(place + match.group(1))
-    assert set(all_keys()) - found == {"link.impairments", "privacy.schedule_settings"}  # sections of names that a part chooses
+    # Sections of names that a part chooses.
+    assert set(all_keys()) - found == {"link.burst.overlay", "link.impairments", "privacy.schedule_settings"}
 
 
 def test_init_keeps_what_is_there(tmp_path, monkeypatch):

@@ -185,7 +185,7 @@ def test_workers_give_what_one_process_gives_and_a_kill_loses_little(tiny, tmp_p
 
 
 def wait_for_units(database: Path, count: int) -> int:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until:
         if database.exists():
             with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:

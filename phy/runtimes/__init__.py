@@ -1,0 +1,1 @@
+"""How a user's block of each framework is called: arrays in, arrays out, generators seeded. One file each."""

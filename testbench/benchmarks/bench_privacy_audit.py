@@ -13,9 +13,9 @@ def bench_plan(benchmark: Any, record: Any, interleaved: Any) -> None:
     plain, examples = scenario_of(None, {})
     sampled, few = scenario_of(None, {"privacy.delta": 1e-5}, 0.016)
     cases = {"no sampling": lambda: make_plan(plain, examples), "Poisson sampling": lambda: make_plan(sampled, few)}
-    for (name, case), limit in zip(cases.items(), (10.0, None), strict=True):
+    for name, case in cases.items():
         (seconds,) = interleaved(case, repeats=1, warmup=0)
-        record(f"plan of 8000 rounds, {name}: s", seconds, limit, "low")
+        record(f"plan of 8000 rounds, {name}: s", seconds, 10.0, "low")
     benchmark.pedantic(cases["no sampling"], rounds=3, warmup_rounds=1)
 
 

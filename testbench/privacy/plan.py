@@ -150,7 +150,7 @@ class PlanReport:
             f"SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB, N0 the variance of one complex sample (real axis: N0/2); "
             f"adversary: {adversary(s)}; {sensitivity_of(s).statement}; delta = {s.privacy.delta:g}, {sampling}; channel "
             f"{link.channel.model}, CSI {link.csi.estimator}, {link.power.control}; K = {s.federation.devices}, "
-            f"T = {s.federation.rounds}, {_directions(s)} clip {link.clip:g}, A = {s.privacy.contraction:g}, seed {s.seed} "
+            f"T = {s.federation.rounds}, {_directions(s)}clip {link.clip:g}, A = {s.privacy.contraction:g}, seed {s.seed} "
             "(one draw of the channels)"
         )
 

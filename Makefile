@@ -11,10 +11,10 @@ PIP_ARGS ?=
 demo: $(STAMP)
 	@$(BIN)/pairzero demo
 
-# A process per core; the tests of a file stay together. One process: make test WORKERS=0.
+# A process per core. One process: make test WORKERS=0.
 WORKERS ?= $(shell nproc)
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 install: $(STAMP)
 

@@ -82,7 +82,7 @@ def train(training: dict[str, Any]) -> dict[str, Any]:
     scenario = load(training["scenario"], training["set"])
     data = scenario.plain()
     link = dict(training["link"])
-    del link["clip"]  # the scenario's own, from its zeroth-order step
+    del link["clip"], link["backend"]  # the scenario's own, which stand elsewhere
     data["seed"] = training["seed"]
     data["link"] = {key: value for key, value in link.items() if value is not None}
     data["federation"]["rounds"] = training["rounds"]

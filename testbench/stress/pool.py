@@ -12,7 +12,8 @@ def run_units(units: list[Unit], workers: int, finished: Callable[[Unit, Measure
 
     One worker means in process. A unit whose worker process dies is tried once more and then failed.
     """
-    airs = sorted({str(unit.point.link["air"]) for unit in units if ":" not in str(unit.point.link["air"])})
+    named = {str(unit.point.link["air"] or unit.point.link["backend"]) for unit in units}
+    airs = sorted(name for name in named if ":" not in name)
     preload = ["phy.link", *(f"phy.airs.{air}" for air in airs), "testbench.stress.evaluate"]
     run_all(evaluate, units, min(workers, len(units) or 1), finished, preload=preload, died=_died)
 

@@ -228,7 +228,8 @@ def _task(state: _State, point: SweepPoint) -> dict[str, Any]:
 
 def _preload(state: _State) -> list[str]:
     """What every worker will import."""
-    airs = sorted({str(point.scenario["link"]["air"]) for point in state.expanded.points})
+    links = [(point.scenario["link"], point.scenario["air"]) for point in state.expanded.points]
+    airs = sorted({str(link.get("air") or air["backend"]) for link, air in links})
     found = ["phy.link", *(f"phy.airs.{air}" for air in airs if ":" not in air), "testbench.sweep.worker"]
     return [*found, "testbench.runner" if state.sweep.measure == "run" else "testbench.stress.evaluate"]
 

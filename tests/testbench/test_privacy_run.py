@@ -28,7 +28,7 @@ from testbench.privacy.phy_audit import Worlds, phy_audit
 from testbench.privacy.reporting import KEYS
 from testbench.privacy.run_plan import plan_run
 from testbench.run_folder import RunFolder
-from testbench.runner import Watcher, prepare, run_scenario
+from testbench.runner import RunResult, Watcher, prepare, run_scenario
 from testbench.scenario import Scenario, build, load
 
 BASE: dict[str, Any] = {
@@ -49,6 +49,11 @@ RECORDS = {
     "zeroth_order": {"clip_scope": "sample"},
     "privacy": {"sensitivity": "record_add_remove", "amplification": True, "accounting": "pld", "schedule": "static"},
 }
+
+
+def run_quietly(*arguments: Any, **options: Any) -> RunResult:
+    """A run without its figures and report, which take longer than its rounds."""
+    return run_scenario(*arguments, figures=False, **options)
 
 
 def private(**sections: Any) -> Scenario:
@@ -224,7 +229,7 @@ def test_gains_above_one_are_refused_realised_or_bounded():
 def test_a_private_run_accounts_for_every_round_and_resumes_bit_for_bit(tmp_path):
     scenario = private(link=ROUGH, privacy={"csi_gain": "realised", "estimate": "wiener"})
     lines = Stop(0)
-    whole = run_scenario(scenario, RunFolder(tmp_path / "whole"), watcher=lines).summary
+    whole = run_quietly(scenario, RunFolder(tmp_path / "whole"), watcher=lines).summary
     kept = rows(tmp_path / "whole")
     assert len(kept) == 12
     mu = [2 * d["loudest_gain"] / math.sqrt(0.005) for _, d in kept]
@@ -239,14 +244,14 @@ def test_a_private_run_accounts_for_every_round_and_resumes_bit_for_bit(tmp_path
     assert any(estimate != d["raw_estimate"] for estimate, d in kept)
     assert load(tmp_path / "whole" / "scenario.toml") == scenario  # the plan is derived, and not in it
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(5))
-    resumed = run_scenario(scenario, RunFolder(tmp_path / "cut"), resume=True).summary
+        run_quietly(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(5))
+    resumed = run_quietly(scenario, RunFolder(tmp_path / "cut"), resume=True).summary
     assert rows(tmp_path / "cut") == kept
     for key in (*KEYS, "weights_sha256"):
         assert resumed[key] == whole[key]
     longer = private(link=ROUGH, privacy={"csi_gain": "realised", "estimate": "wiener"}, federation={"rounds": 13})
     with pytest.raises(RunFolderError, match=r"spreads its privacy over 12 rounds.*federation\.rounds=12"):
-        run_scenario(longer, RunFolder(tmp_path / "cut"), resume=True)
+        run_quietly(longer, RunFolder(tmp_path / "cut"), resume=True)
     assert load(tmp_path / "cut" / "scenario.toml") == scenario
 
 
@@ -257,7 +262,7 @@ def test_the_page_names_every_key():
 
 def test_without_privacy_nothing_changes(tmp_path):
     scenario = build({key: value for key, value in BASE.items() if key != "privacy"}, "test")
-    summary = run_scenario(scenario, RunFolder(tmp_path / "run")).summary
+    summary = run_quietly(scenario, RunFolder(tmp_path / "run")).summary
     assert all(summary[key] is None for key in KEYS)
     with sqlite3.connect(tmp_path / "run" / "journal.sqlite") as db:
         meta = {key for (key,) in db.execute("SELECT key FROM meta")}
@@ -277,16 +282,16 @@ LOUD = {"schedule": "full_power", "epsilon": 600.0}
 
 def test_the_filter_stops_before_the_budget_and_ignore_only_counts(tmp_path):
     lines = Stop(0)
-    stopped = run_scenario(private(privacy=LOUD), RunFolder(tmp_path / "stop"), watcher=lines).summary
+    stopped = run_quietly(private(privacy=LOUD), RunFolder(tmp_path / "stop"), watcher=lines).summary
     kept = rows(tmp_path / "stop")
     assert 0 < stopped["privacy_stopped_at_round"] == len(kept) < 12
     assert stopped["epsilon_spent"] <= 600.0 < stopped["epsilon_planned"]
     assert any("stops the run before round" in line for line in lines.lines)
     gains = planned(privacy=LOUD).mu[: len(kept) + 1]
     assert gdp.epsilon(float(np.sqrt(np.square(gains).sum())), 1e-3) > 600.0  # one more would have passed
-    again = run_scenario(private(privacy=LOUD), RunFolder(tmp_path / "stop"), resume=True).summary
+    again = run_quietly(private(privacy=LOUD), RunFolder(tmp_path / "stop"), resume=True).summary
     assert again["weights_sha256"] == stopped["weights_sha256"]
-    ignored = run_scenario(private(privacy={**LOUD, "on_budget": "ignore"}), RunFolder(tmp_path / "ignore")).summary
+    ignored = run_quietly(private(privacy={**LOUD, "on_budget": "ignore"}), RunFolder(tmp_path / "ignore")).summary
     assert ignored["rounds"] == 12
     assert ignored["privacy_stopped_at_round"] is None
     assert ignored["epsilon_spent"] == pytest.approx(ignored["epsilon_planned"], rel=1e-4)
@@ -325,7 +330,7 @@ def test_no_run_passes_its_budget(
             "gain_margin": margin,
         },
     ).plain()
-    summary = run_scenario(build({**data, "seed": seed}, "test"), RunFolder(folder / "run")).summary
+    summary = run_quietly(build({**data, "seed": seed}, "test"), RunFolder(folder / "run")).summary
     assert summary["epsilon_spent"] <= epsilon
     assert summary["epsilon_gdp"] <= epsilon * (1 + 1e-9)
 
@@ -333,32 +338,32 @@ def test_no_run_passes_its_budget(
 def test_sampled_records_run_and_resume(tmp_path, monkeypatch):
     monkeypatch.setattr(guarding, "_REFRESHES", 1)  # epsilon of sampled rounds takes seconds
     scenario = private(**RECORDS)
-    summary = run_scenario(scenario, RunFolder(tmp_path / "run")).summary
+    summary = run_quietly(scenario, RunFolder(tmp_path / "run")).summary
     assert summary["rounds"] == 12
     assert summary["epsilon_spent"] <= 4.0
     assert summary["epsilon_spent"] == pytest.approx(summary["epsilon_planned"], rel=1e-3)
     assert summary["sampling_rate"] == pytest.approx(0.1)
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(7))
-    run_scenario(scenario, RunFolder(tmp_path / "cut"), resume=True)
+        run_quietly(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(7))
+    run_quietly(scenario, RunFolder(tmp_path / "cut"), resume=True)
     assert rows(tmp_path / "cut") == rows(tmp_path / "run")
 
 
 def test_bursts_are_charged_as_their_symbols(tmp_path):
     link = {"fidelity": "waveform"}
-    summary = run_scenario(private(link=link, federation={"rounds": 4}), RunFolder(tmp_path)).summary
+    summary = run_quietly(private(link=link, federation={"rounds": 4}), RunFolder(tmp_path)).summary
     assert summary["epsilon_spent"] == pytest.approx(4.0, rel=1e-4)
     assert summary["epsilon_spent"] <= 4.0
 
 
 def test_a_schedule_too_long_for_one_message_gives_the_same_bits(tmp_path, monkeypatch):
-    run_scenario(private(), RunFolder(tmp_path / "one"))
+    run_quietly(private(), RunFolder(tmp_path / "one"))
     monkeypatch.setattr(uplinks, "_AMPLITUDE_BYTES", 10)
     monkeypatch.setattr(uplinks, "_HEADER_BYTES", 70)
     with pytest.raises(ScenarioError, match="a schedule can have"):
-        run_scenario(private(), RunFolder(tmp_path / "none"))
+        run_quietly(private(), RunFolder(tmp_path / "none"))
     monkeypatch.setattr(uplinks, "_LEAST_TOLD", 1)
-    run_scenario(private(), RunFolder(tmp_path / "pieces"))
+    run_quietly(private(), RunFolder(tmp_path / "pieces"))
     assert rows(tmp_path / "pieces") == rows(tmp_path / "one")
 
 
@@ -442,7 +447,7 @@ def test_a_run_of_energy_detection_counts_stops_and_resumes(tmp_path):
     one = EnergyRound("reed", 100.0)
     scenario = private(**{**ENERGY, "privacy": {"accounting": "renyi", "epsilon": one.epsilon(7, 1e-3) * 1.001}})
     lines = Stop(0)
-    summary = run_scenario(scenario, RunFolder(tmp_path / "whole"), watcher=lines).summary
+    summary = run_quietly(scenario, RunFolder(tmp_path / "whole"), watcher=lines).summary
     kept = rows(tmp_path / "whole")
     assert [d["epsilon_spent"] for _, d in kept] == pytest.approx([one.epsilon(t + 1, 1e-3) for t in range(7)], rel=1e-9)
     assert summary["privacy_stopped_at_round"] == 7
@@ -451,8 +456,8 @@ def test_a_run_of_energy_detection_counts_stops_and_resumes(tmp_path):
     assert summary["epsilon_gdp"] is None
     assert any("the budget admits 7 of 12 rounds" in line for line in lines.lines)
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(3))
-    run_scenario(scenario, RunFolder(tmp_path / "cut"), resume=True)
+        run_quietly(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(3))
+    run_quietly(scenario, RunFolder(tmp_path / "cut"), resume=True)
     assert rows(tmp_path / "cut") == kept
 
 
@@ -493,15 +498,15 @@ def test_a_run_of_several_directions_charges_each_round_once_and_resumes(tmp_pat
     assert design(private(zeroth_order={"directions": 3}), 40).amplitudes == pytest.approx(
         plain.amplitudes / math.sqrt(3), rel=1e-5
     )
-    summary = run_scenario(scenario, RunFolder(tmp_path / "whole")).summary
+    summary = run_quietly(scenario, RunFolder(tmp_path / "whole")).summary
     assert summary["epsilon_spent"] == pytest.approx(4.0, rel=1e-3)
     assert summary["directions"] == 3
     kept = rows(tmp_path / "whole")
     for _, d in kept:
         assert {"raw_estimate", "raw_estimate_1", "raw_estimate_2"} <= set(d)
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(5))
-    again = run_scenario(scenario, RunFolder(tmp_path / "cut"), resume=True).summary
+        run_quietly(scenario, RunFolder(tmp_path / "cut"), watcher=Stop(5))
+    again = run_quietly(scenario, RunFolder(tmp_path / "cut"), resume=True).summary
     assert again["weights_sha256"] == summary["weights_sha256"]
     assert rows(tmp_path / "cut") == kept
     with pytest.raises(PrivacyError, match="run into each other"):

@@ -35,6 +35,10 @@ class Raises(_Receiver):
         raise RuntimeError("the weights are gone\nand a second line")
 
 
+class RaisesInAGraph(Raises):
+    pass
+
+
 class Exits(_Receiver):
     def spoilt(self, good):
         raise SystemExit(3)

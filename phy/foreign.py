@@ -49,10 +49,13 @@ def first_line(error: BaseException) -> str:
     """The class of an error and the line that says most: the first, or behind what Keras and graphs put in front of it."""
     lines = [line for line in (_COLOUR.sub("", line).strip() for line in str(error).splitlines()) if line]
     if lines and lines[0].startswith(_PREFACES):
-        named = [line for line in lines if _NAMED.match(line)]
-        lines = named or lines[1:]
-        if named:
-            return lines[0][:300]
+        for number, line in enumerate(lines):
+            if _NAMED.match(line):  # a graph's own report of what was raised in it, whose message may have a preface as well
+                kind, _, message = line.partition(": ")
+                if message.startswith(_PREFACES) and number + 1 < len(lines):
+                    message = lines[number + 1]
+                return f"{kind}: {message}"[:300]
+        lines = lines[1:]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 

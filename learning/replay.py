@@ -43,7 +43,7 @@ def replay(
     progress: Progress | None = None,
     *,
     start: int = 0,
-    piece_weights: int = 2**17,
+    piece_weights: int = 2**19,
 ) -> int:
     """Apply the journal's rounds ``start`` .. ``upto`` - 1 to ``model`` in place; returns the number of the next round.
 
@@ -72,7 +72,7 @@ def replay_rows(
     progress: Progress | None = None,
     *,
     from_base: bool,
-    piece_weights: int = 2**17,
+    piece_weights: int = 2**19,
 ) -> None:
     """Apply ``rows`` under a journal's ``meta`` to ``model`` in place: what a device does that has the rows but not the file.
 
@@ -175,8 +175,9 @@ def _apply_signs(
 ) -> None:
     # For z = +-1, fl(w + a z) = z fl(z w + a): flipping signs is exact, so a pass is a scalar addition to z w. `held` is z w
     # for the z of the last pass; the next z flips the bits in which the two differ. A decay commutes with the signs.
-    flips = rule.table(np.float32(-0.0)).view(np.uint32)  # a set bit is z = +1: row of -0.0, the sign bit alone
+    flips = rule.table(np.float32(-0.0)).view(np.uint64)  # a set bit is z = +1: row of -0.0, the sign bit alone; two in a word
     mask = np.empty(w.shape, dtype=np.uint32)
+    rows = mask.view(np.uint64).reshape(-1, 4)
     held, bits = w, w.view(np.uint32)
     previous = np.zeros(window.blocks * BLOCK_BYTES, dtype=np.uint8)
     for item in rounds:
@@ -185,12 +186,12 @@ def _apply_signs(
             if each.direction != direction:
                 direction = each.direction
                 raw = stream.read(item.seed, item.index, window.first_block, window.blocks, direction=direction)
-                np.take(flips, raw ^ previous, axis=0, out=mask.reshape(-1, 8), mode="clip")
+                np.take(flips, raw ^ previous, axis=0, out=rows, mode="clip")
                 np.bitwise_xor(bits, mask, out=bits)
                 previous = raw
             np.subtract(held, each.scale, out=held)
         _decay(shrinking, item.decay)
-    np.take(flips, previous, axis=0, out=mask.reshape(-1, 8), mode="clip")
+    np.take(flips, previous, axis=0, out=rows, mode="clip")
     np.bitwise_xor(bits, mask, out=bits)
     if rounds:
         # An exact zero would carry z's sign here; in training a sum that cancels is +0.

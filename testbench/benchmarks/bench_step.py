@@ -15,7 +15,7 @@ from learning.parameters import count, weights_sha256
 from learning.replay import replay
 from testbench.benchmarks.step_subject import DEVICES, Subject, subject
 
-REPLAYED = 50
+REPLAYED = 150
 
 
 @pytest.fixture(scope="module", params=["embedded", "opt125m"])
@@ -70,7 +70,7 @@ def bench_devices(benchmark: Any, record: Any, interleaved: Any, named: tuple[st
 def bench_replay(benchmark: Any, record: Any, interleaved: Any, named: tuple[str, Subject], tmp_path: Path) -> None:
     """Replay of many rounds, per round, against the perturbation passes of training."""
     model, on = named
-    rounds = REPLAYED * (20 if model == "embedded" else 1)
+    rounds = REPLAYED * (7 if model == "embedded" else 1)
     with Journal(tmp_path / "journal.sqlite") as journal:
         description = {"mu": 1e-3, "learning_rate": 1e-9, "perturbation": "rademacher", "parameter_count": count(on.model)}
         journal.begin({**description, "base_weights_sha256": weights_sha256(on.model)})

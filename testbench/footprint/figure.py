@@ -31,10 +31,10 @@ def draw(table: Sequence[dict[str, Any]], stem: Any) -> None:
                 axes.annotate(f"{row['peak_mib']:.0f}{share}", (row["peak_mib"], place + 0.2), xytext=(3, 0),
                               textcoords="offset points", va="center", fontsize=7)  # fmt: skip
             axes.set_yticks(places, [row["title"] for row in mine])
-            axes.set_xlim(0, 1.28 * max(measured))
+            axes.set_xlim(0, 1.4 * max(measured))
             axes.set(xlabel="MiB", title=f"{key[0]}, batch {key[1]} x {key[2]} tokens")
             axes.grid(axis="y", visible=False)
-        figure.axes[0].legend(fontsize=7, loc="lower right")
+        figure.axes[0].legend(fontsize=7, loc="upper right")
         figure.supxlabel("\n".join(textwrap.wrap(caption(table), int(95 * len(keys)))), fontsize=6.5, color=GREY)
         for suffix in ("png", "pdf"):
             figure.savefig(stem.with_name(f"{stem.name}.{suffix}"), dpi=150)

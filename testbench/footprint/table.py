@@ -105,14 +105,12 @@ def show(console: Console, table: Sequence[dict[str, Any]], federation: Federati
     for key in dict.fromkeys((row["model"], row["batch"], row["tokens"]) for row in table):
         mine = [row for row in table if (row["model"], row["batch"], row["tokens"]) == key]
         weights = mine[0]["weights"]
-        shown = Table(box=None, pad_edge=False)
-        shown.add_column(f"{key[0]}, {weights / 1e6:.4g} M weights, {key[1]} x {key[2]} tokens", no_wrap=True)
         heads = ("peak MiB", "/ inference", "/ Adam", "arithmetic", "(half)", "bits up", "down", "total", "passes", "s/step")
-        for head in heads:
-            shown.add_column(head, justify="right", no_wrap=True)
+        console.print(f"{key[0]}, {weights / 1e6:.4g} M weights, {key[1]} x {key[2]} tokens", markup=False, highlight=False)
+        cells = []
         for row in mine:
             total = row["uplink_bits_total"] + row["downlink_bits_total"]
-            shown.add_row(
+            cells.append((
                 row["title"],
                 f"{row['peak_mib']:.0f}",
                 _ratio(row["over_inference"]),
@@ -124,8 +122,16 @@ def show(console: Console, table: Sequence[dict[str, Any]], federation: Federati
                 short(total),
                 f"{row['forwards']}F" + (f"+{row['backwards']}B" if row["backwards"] else ""),
                 f"{row['seconds_per_step']:.2f}",
-            )
-        console.print(shown)
+            ))  # fmt: skip
+        # Memory and traffic one below the other where a screen is too narrow for both.
+        for first, last in ((0, 10),) if console.width >= 128 else ((0, 5), (5, 10)):
+            shown = Table(box=None, pad_edge=False)
+            shown.add_column("", no_wrap=True)
+            for head in heads[first:last]:
+                shown.add_column(head, justify="right", no_wrap=True)
+            for title, *values in cells:
+                shown.add_row(title, *values[first:last])
+            console.print(shown)
     console.print(
         f"bits: of a round, K = {federation.devices} devices; total: up and down over T = {federation.rounds} rounds",
         markup=False, highlight=False,

@@ -37,6 +37,7 @@ _PURPOSE = {
     "docs": "the reference of the Python API, make docs",
 }
 _NEEDED = ("", "phy", "learning", "testbench")  # without these nothing can be run
+_APART = "tensorflow"  # must not come into this environment, whose Sionna it would replace
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; never raises, and touches nothing but a temporary folder."""
-    return [_python(), *_extras(), *_machine(), _gpu(), _gnuradio(), *_ports(), _disk()]
+    return [_python(), *_extras(), _tensorflow(), *_machine(), _gpu(), _gnuradio(), *_ports(), _disk()]
 
 
 def extras() -> dict[str, list[str]]:
@@ -78,6 +79,8 @@ def _python() -> Finding:
 def _extras() -> list[Finding]:
     found = []
     for extra, requirements in extras().items():
+        if extra == _APART:
+            continue
         name = f"extra {extra}" if extra else "base"
         purpose = _PURPOSE.get(extra, "")
         have, lack = [], []
@@ -97,6 +100,18 @@ def _extras() -> list[Finding]:
     if not any(extras().values()):
         found.append(Finding("base", "lacks", "pairzero runs from its source and is not installed", "make install", False))
     return found
+
+
+def _tensorflow() -> Finding:
+    """The second backend's environment, which is never this one where this one has PyTorch."""
+    from bridge.environments import backend_python
+    from bridge.errors import BridgeError
+
+    name, purpose = f"extra {_APART}", _PURPOSE[_APART]
+    try:
+        return Finding(name, "ok", f"{purpose}: {backend_python('tensorflow')}")
+    except BridgeError as error:
+        return Finding(name, "lacks", f"{purpose}: {error}", "make air-tensorflow")
 
 
 def _machine() -> list[Finding]:

@@ -4,6 +4,7 @@ import re
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -137,3 +138,13 @@ def test_scenarios_all_have_a_first_line_that_says_what_they_are():
     out = CliRunner().invoke(app, ["scenarios"]).output
     assert all(len(line.split(maxsplit=1)[1]) > 20 for line in out.splitlines())
     assert Scenario().name == "run"
+
+
+def test_tensorflow_is_never_to_be_installed_beside_pytorch(monkeypatch):
+    from bridge import environments
+
+    monkeypatch.setattr(environments, "_ROOT", Path("/nowhere"))
+    monkeypatch.setattr(environments.sys, "prefix", "/nowhere/venv")
+    monkeypatch.delenv(environments.PYTHON_VARIABLE, raising=False)
+    (found,) = [finding for finding in doctor.examine() if finding.name == "extra tensorflow"]
+    assert (found.state, found.mend) == ("lacks", "make air-tensorflow")

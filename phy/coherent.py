@@ -39,6 +39,7 @@ class CoherentMode:
         self._csi = make("csi", config.csi.estimator, config)
         self._power = make("power", config.power.control, config)
         levels = np.atleast_1d(np.asarray(config.power.artificial_noise, np.float64))
+        self._has_preamble = config.fidelity == "waveform"
         self._artificial = levels.astype(np.float32) if config.power.adds_noise else None
         # Artificial noise has its share of the power: the mean square of a full-scale symbol with it keeps to the peak.
         self._margin = np.asarray(_POWER_MARGIN / np.sqrt(1.0 + np.square(levels)), np.float32)
@@ -76,13 +77,11 @@ class CoherentMode:
 
         # conj(f) / |f|^2 = 1 / f, with the real factor formed first.
         weight = level / gains
-        unit = 1.0 / np.sqrt(gains)
         if active is None:
             heard = np.full(batch, float(devices))
             lost = amplitude == 0
         else:
             weight *= active
-            unit *= active
             heard = active.sum(axis=1).astype(np.float64)
             lost = (heard == 0) | (amplitude == 0)
         turned = np.conj(effective)
@@ -101,7 +100,15 @@ class CoherentMode:
             heard_safe = heard
         received = np.broadcast_to(level, gains.shape)
         state = (heard_safe, symbols, precoder, received if active is None else received * active)
-        return Prepared(coefficients[..., None], turned * unit, heard, lost, amplitude.astype(np.float64), vector, state)
+        reference = self._reference(turned, gains, active) if self._has_preamble else np.empty((0, devices), np.complex64)
+        return Prepared(coefficients[..., None], reference, heard, lost, amplitude.astype(np.float64), vector, state)
+
+    @staticmethod
+    def _reference(turned: Complexes, gains: NDArray[np.float32], active: Bools | None) -> Complexes:
+        unit = 1.0 / np.sqrt(gains)
+        if active is not None:
+            unit *= active
+        return np.asarray(turned * unit, np.complex64)
 
     def _of_rounds(self, name: str, values: NDArray[np.float32], first: int, rounds: int) -> NDArray[np.float32]:
         """Values of rounds first .. first+B-1, or one for all. [B], or [1]."""

@@ -54,6 +54,9 @@ def project(conjugate_vector: NDArray[np.complex64], channels: NDArray[np.comple
 
 def squared_modulus(values: NDArray[np.complex64]) -> NDArray[np.float32]:
     """|x|^2, from separate real products so that vector and scalar code paths round alike."""
+    if values.ndim and values.flags.c_contiguous:  # squares of neighbours in memory: twice as fast
+        squares = np.square(values.view(values.real.dtype))
+        return np.asarray(squares[..., 0::2] + squares[..., 1::2])
     real = values.real * values.real
     real += values.imag * values.imag
     return real

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.allocator import keep_freed_memory
 from phy.backends import versions
 from phy.blocks import BlockReceiver
 from phy.blocks import receiver as named_receiver
@@ -75,6 +76,7 @@ class Link:
     def __init__(self, config: LinkConfig, seed: int, make_air: "MakeAir | None" = None) -> None:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise BadPayload(f"the link's seed must be an integer in 0 .. 2^64 - 1, got {seed!r}")
+        keep_freed_memory()
         self.config = config
         self.seed = seed
         if make_air is not None and config.fidelity != "waveform":

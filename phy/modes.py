@@ -21,6 +21,7 @@ class Prepared:
 
     ``coefficients`` [B, K, n, U]: transmit coefficient on each resource, sum over U of |c|^2 at most 1 (peak power);
     ``reference`` [B, K]: coefficient of preamble and pilots, of modulus 1 (full power), 0 where silent;
+    no rows where nothing but statistics is sent (symbol fidelity of coherent schemes);
     ``heard`` [B]: devices that transmit; ``lost`` [B]: nobody does; ``amplitude`` [B]: aligned gain a, 1 where there is none;
     ``vector`` [B, M]: conjugate of the combiner, None for one antenna or where antennas are combined by energy;
     ``state``: private to the mode.

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -41,9 +42,10 @@ def run_all(
     item that kills its worker once more; without ``died``, a death raises :class:`testbench.errors.TestbenchError`.
     """
     if workers <= 1:
-        _one_thread()
-        for item in items:
-            finished(item, function(item))
+        with _environment():
+            _one_thread()
+            for item in items:
+                finished(item, function(item))
         return
     left = iter(items)
     while True:
@@ -124,18 +126,19 @@ def _start_worker() -> None:
             os._exit(1)  # a killed parent must not leave its workers waiting for ever
 
         threading.Thread(target=follow, daemon=True).start()
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     _one_thread()
 
 
 def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    # A torch that is imported later reads the environment; importing it here would cost every worker seconds.
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
 
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """One BLAS and OpenMP thread in processes started meanwhile: workers share the cores among themselves."""
+    """One BLAS and OpenMP thread in what is loaded or started meanwhile: workers share the cores among themselves."""
     kept = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:

@@ -2,13 +2,10 @@
 
 import copy
 import json
-import multiprocessing
-import os
 import re
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +28,8 @@ from testbench.fleet.sharing import Local, as_told, told
 from testbench.run_folder import RunFolder
 from testbench.runner import Watcher, run_scenario
 from testbench.scenario import Scenario, build
-from tests.testbench import fleet_preload
-from tests.testbench.test_run import command
+from tests.forked import Processes
+from tests.forked import run as command
 
 ROUNDS = 12
 SETTINGS = {
@@ -108,60 +105,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# Processes. They are forked from a server that has read the heavy libraries once: they are real, and start fast.
-
-
-def _quietly(log: str) -> None:
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.environ["COLUMNS"] = "300"
-
-
-def _command(log: str, *arguments: str) -> None:
-    _quietly(log)
-    from testbench.cli import main
-
-    sys.argv = ["pairzero", *arguments]
-    main()
-
-
-class Processes:
-    def __init__(self, folder: Path) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([fleet_preload.__name__, __name__])
-        self._folder = folder
-        self._running: list[multiprocessing.process.BaseProcess] = []
-
-    def start(self, name: str, *arguments: str) -> multiprocessing.process.BaseProcess:
-        process = self._context.Process(target=_command, args=(str(self._folder / f"{name}.log"), *arguments))
-        process.start()
-        self._running.append(process)
-        return process
-
-    def log(self, name: str) -> str:
-        path = self._folder / f"{name}.log"
-        return path.read_text() if path.is_file() else ""
-
-    def wait(self, name: str, pattern: str, timeout_s: float = 120.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not re.search(pattern, self.log(name)):
-            assert time.monotonic() < deadline, f"{name} did not say {pattern}: {self.log(name)}"
-            time.sleep(0.02)
-
-    def end(self) -> None:
-        for process in self._running:
-            process.kill()
-            process.join()
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    made = Processes(tmp_path)
-    yield made
-    made.end()
-
-
 def _committed(folder: Path) -> int:
     try:
         with Journal(folder / "journal.sqlite", read_only=True) as journal:
@@ -174,7 +117,7 @@ def test_five_processes_have_the_weights_of_one_whoever_is_killed(whole: Path, p
     file, run, server = tmp_path / "s.toml", tmp_path / "run", f"ipc://{tmp_path}/f"
     file.write_text(scenario().to_toml())
 
-    def join(number: int) -> multiprocessing.process.BaseProcess:
+    def join(number: int) -> BaseProcess:
         return processes.start(f"device{number}", "device", "join", "--server", server, "--number", str(number))
 
     coordinator = processes.start("coordinator", "fleet", "serve", str(file), "--bind", server, "--out", str(run))
@@ -457,7 +400,7 @@ def test_errors_of_the_commands_are_one_sentence(tmp_path: Path) -> None:
         (("fleet", "serve", "demo", "--set", "fleet.slots=3"), "there is no setting fleet.slots; did you mean fleet.slot_s?"),
         (("device", "join", "--server", f"ipc://{tmp_path}/x", "--patience", "0.3"), "no coordinator answered at"),
     ):
-        done = command(*arguments)
+        done = command(tmp_path, *arguments)
         assert done.returncode == 1
         assert sentence in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1

@@ -2,11 +2,7 @@
 
 import csv
 import multiprocessing
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,8 +19,8 @@ from testbench.stress.plan_file import build_plan, load_plan, plan_toml
 from testbench.stress.points import points_of, units_of
 from testbench.stress.pool import run_units
 from testbench.stress.store import StressFolder, difference
+from tests import forked
 from tests.testbench.test_cli import pairzero
-from tests.testbench.test_run import ROOT, environment
 
 TINY = """
 name = "tiny"
@@ -159,25 +155,21 @@ def test_points_that_fail_are_told_and_the_rest_is_finished(tmp_path):
     assert "broken" in result.folder.report.read_text()
 
 
-def test_workers_give_what_one_process_gives_and_a_kill_loses_little(tiny, tmp_path):
+def test_workers_give_what_one_process_gives_and_a_kill_loses_little(tiny, processes, tmp_path):
     out = tmp_path / "killed"
     small = load_plan(tiny, axes=["timing=0..60us:40"], contestants=["votes"], overrides=["unit_rounds=50"])
     (tmp_path / "small.toml").write_text(plan_toml(small))
-    command = [sys.executable, "-m", "testbench.cli", "stress", str(tmp_path / "small.toml")]
-    command += ["--out", str(out), "--workers", "2"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    process = processes.start("killed", "stress", str(tmp_path / "small.toml"), "--out", str(out), "--workers", "2")
     try:
         kept = wait_for_units(out / "units.sqlite", 5)
         workers = psutil.Process(process.pid).children(recursive=True)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(20)
+        process.kill()
+        process.join(20)
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive  # workers follow their parent
-    done = subprocess.run(
-        [*command[:4], str(out), "--resume", "--workers", "1"], cwd=ROOT, env=environment(), capture_output=True, text=True,
-        timeout=120, check=True,
-    )  # fmt: skip
+    done = forked.run(tmp_path, "stress", str(out), "--resume", "--workers", "1")
+    assert done.returncode == 0, done.stderr
     assert "kept from before" in done.stdout
     assert kept >= 5
     whole = run_stress(small, StressFolder(tmp_path / "whole"), workers=1)

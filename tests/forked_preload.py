@@ -1,4 +1,4 @@
-"""What the processes of ``test_fleet.py`` are forked from: everything that a device imports, read once.
+"""What the processes of :mod:`tests.forked` are forked from: everything that a run imports, read once.
 
 Building the embedded model reads some 1200 modules of transformers and its relatives, 3 s of every process otherwise.
 """
@@ -9,6 +9,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
 
+import testbench.cli
+import testbench.figures
+import testbench.progress
+import testbench.replaying
+import testbench.report  # noqa: F401
 from learning import models, tasks
 from learning.config import ModelConfig, TaskConfig
 

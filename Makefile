@@ -14,7 +14,7 @@ demo: $(STAMP)
 # A process per core. One process: make test WORKERS=0.
 WORKERS ?= $(shell nproc)
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 install: $(STAMP)
 

@@ -27,8 +27,7 @@ def _command(stdout: str, stderr: str, folder: str, arguments: tuple[str, ...]) 
     _onto(stderr, 2)
     os.environ["COLUMNS"] = "300"
     os.chdir(folder)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    sys.path[:] = [place for place in sys.path if place]  # as a console script: the working folder is not in the path
     from testbench.cli import main
 
     sys.argv = ["pairzero", *arguments]

@@ -64,7 +64,7 @@ class CausalForward:
         settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, num_beams=1, max_new_tokens=longest, eos_token_id=stops, pad_token_id=padding, use_cache=True,
             repetition_penalty=1.0, no_repeat_ngram_size=0, temperature=1.0, top_p=1.0, top_k=50, length_penalty=1.0,
-            suppress_tokens=[], begin_suppress_tokens=[], bad_words_ids=None, min_new_tokens=0, min_length=0,
+            suppress_tokens=[], begin_suppress_tokens=[], bad_words_ids=None, min_new_tokens=0,
         )  # fmt: skip
         model: Any = self.model
         with self.precision():

@@ -27,14 +27,14 @@ def estimates(folder: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("numpy") / "run"
-    run_scenario(small(air={"backend": "numpy"}), RunFolder(path))
+    run_scenario(small(air={"backend": "numpy"}), RunFolder(path), figures=False)
     return path
 
 
 @pytest.mark.parametrize("backend", ["sionna", pytest.param("tensorflow", marks=needs_tensorflow)])
 def test_a_whole_run_agrees_with_the_plain_reference(plain, tmp_path, backend):
     """The learner feeds estimates back into what it sends, so that every round carries on the differences before it."""
-    result = run_scenario(small(air={"backend": backend}), RunFolder(tmp_path / "run"))
+    result = run_scenario(small(air={"backend": backend}), RunFolder(tmp_path / "run"), figures=False)
     expected, found = estimates(plain), estimates(tmp_path / "run")
     assert found.shape == (12,)
     assert np.isfinite(found).sum() >= 10
@@ -87,7 +87,7 @@ def test_a_private_run_is_planned_here_and_played_there(tmp_path):
     run = {}
     for backend in ("numpy", "tensorflow"):
         folder = RunFolder(tmp_path / backend)
-        assert run_scenario(small(**sections, air={"backend": backend}), folder).summary["backend"] == backend
+        assert run_scenario(small(**sections, air={"backend": backend}), folder, figures=False).summary["backend"] == backend
         run[backend] = estimates(folder.path)
     assert np.allclose(run["numpy"] / CLIP, run["tensorflow"] / CLIP, atol=1e-4, equal_nan=True)
 

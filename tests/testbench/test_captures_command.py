@@ -79,7 +79,7 @@ def test_a_runs_folder_is_recorded_as_it_ran(scenario, tmp_path):
     from testbench.scenario import load
 
     folder = RunFolder(tmp_path / "run")
-    run_scenario(load(scenario), folder)
+    run_scenario(load(scenario), folder, figures=False)
     run("record", folder.path, "--rounds", 4, "--out", tmp_path / "c")
     from learning.journal import Journal
 
@@ -157,7 +157,7 @@ def test_a_scenario_names_the_overlay_and_the_measured_room(capture, scenario, t
     ):
         chosen = load(scenario, sets)
         folder = RunFolder(tmp_path / name)
-        errors[name] = run_scenario(chosen, folder).summary["nmse_db"]
+        errors[name] = run_scenario(chosen, folder, figures=False).summary["nmse_db"]
         assert load(folder.scenario) == chosen
     assert errors["overlay"] > errors["plain"] + 3
     assert load(scenario, [overlay]).link.burst.air == "bridge.captures.overlay:Air"

@@ -38,7 +38,7 @@ def small(**model: object) -> Scenario:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = RunFolder(tmp_path_factory.mktemp("export") / "run")
-    run_scenario(small(), folder)
+    run_scenario(small(), folder, figures=False)
     return folder
 
 
@@ -55,7 +55,7 @@ def test_adapters_are_folded_in(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     folder = RunFolder(tmp_path / "run")
     lora = {"rank": 2, "targets": ["q_proj", "v_proj", "fc1"]}
-    run_scenario(small(lora=lora), folder)
+    run_scenario(small(lora=lora), folder, figures=False)
     export_run(folder, tmp_path / "model", Console(file=StringIO()))
     data, build_model = prepare(small(), _silent())
     loaded = models.build(ModelConfig(kind="causal_lm", path=str(tmp_path / "model")), data)

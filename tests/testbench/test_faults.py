@@ -46,7 +46,7 @@ class Stop(Watcher):
 
 
 def test_a_run_with_every_fault_counts_them_and_resumes(tmp_path):
-    whole = run_scenario(small(**FAULTS), RunFolder(tmp_path / "whole")).summary
+    whole = run_scenario(small(**FAULTS), RunFolder(tmp_path / "whole"), figures=False).summary
     counts = ("missed_answers", "late_answers", "stale_answers", "wrong_seed_answers", "lost_broadcasts", "drifted_answers")
     assert all(isinstance(whole[name], int) and 0 < whole[name] < 48 for name in counts)
     assert whole["drift_distance_max"] > 0
@@ -54,16 +54,16 @@ def test_a_run_with_every_fault_counts_them_and_resumes(tmp_path):
     assert whole["present_devices_mean"] == pytest.approx(4 - silent / 12)
     assert load(tmp_path / "whole" / "scenario.toml") == small(**FAULTS)
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(small(**FAULTS), RunFolder(tmp_path / "cut"), watcher=Stop(7))
+        run_scenario(small(**FAULTS), RunFolder(tmp_path / "cut"), watcher=Stop(7), figures=False)
     with pytest.raises(RunFolderError, match=r"was started with federation\.faults\."):
-        run_scenario(small(), RunFolder(tmp_path / "cut"), resume=True)
-    resumed = run_scenario(small(**FAULTS), RunFolder(tmp_path / "cut"), resume=True).summary
+        run_scenario(small(), RunFolder(tmp_path / "cut"), resume=True, figures=False)
+    resumed = run_scenario(small(**FAULTS), RunFolder(tmp_path / "cut"), resume=True, figures=False).summary
     own = {"resumed_from_round", "wall_s", "peak_rss_mib", "peak_rss_server_mib"}
     assert {k: v for k, v in resumed.items() if k not in own} == {k: v for k, v in whole.items() if k not in own}
 
 
 def test_without_faults_everybody_is_heard(tmp_path):
-    summary = run_scenario(small("none"), RunFolder(tmp_path)).summary
+    summary = run_scenario(small("none"), RunFolder(tmp_path), figures=False).summary
     assert summary["present_devices_mean"] == 4
     assert summary["missed_answers"] == summary["lost_broadcasts"] == summary["drift_distance_max"] == 0
     assert "faults" not in json.dumps(summary)

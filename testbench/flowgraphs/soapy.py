@@ -22,6 +22,7 @@ if not __package__:  # run as a program: last on the path, so that GNU Radio's P
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from testbench.flowgraphs import ports, radio
+from testbench.flowgraphs.timetable import Timetable
 
 _NANO = 1_000_000_000
 _TIMEOUT_US = 100_000
@@ -38,7 +39,7 @@ def sample_at(time_ns: int, rate_hz: int) -> int:
     return (time_ns * rate_hz + _NANO // 2) // _NANO
 
 
-def bursts_of(timetable: radio.Timetable, send: Any, rate_hz: int) -> Any:
+def bursts_of(timetable: Timetable, send: Any, rate_hz: int) -> Any:
     """A block that hands each packet of its input to ``send(samples, time_ns)``."""
     import pmt  # type: ignore[import-not-found]
     from gnuradio import gr
@@ -127,6 +128,8 @@ def main(words: list[str] | None = None) -> None:
         return
     from gnuradio import gr
 
+    from testbench.flowgraphs.gate import Gate
+
     opened: dict[str, Any] = {}
 
     def radio_of(which: str, text: str, direction: int, gain_db: float) -> tuple[Any, int]:
@@ -191,7 +194,7 @@ def main(words: list[str] | None = None) -> None:
 
         return send
 
-    timetable = radio.Timetable(lambda: receiver.getHardwareTime() / _NANO, options.rate, options.margin)
+    timetable = Timetable(lambda: receiver.getHardwareTime() / _NANO, options.rate, options.margin)
     top = gr.top_block("pairzero radios")
     streams: list[tuple[Any, Any]] = []
 
@@ -210,7 +213,7 @@ def main(words: list[str] | None = None) -> None:
     stream = stream_of(receiver, SoapySDR.SOAPY_SDR_RX, receiving)
     chain = [
         received_from(reader(stream), rate_hz),
-        radio.gated(timetable, options.rate),
+        Gate(timetable, options.rate),
         ports.sink(options, options.received[0]),
     ]
     top.connect(*chain)

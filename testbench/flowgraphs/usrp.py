@@ -17,6 +17,7 @@ if not __package__:  # run as a program: last on the path, so that GNU Radio's P
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from testbench.flowgraphs import ports, radio
+from testbench.flowgraphs.timetable import Timetable
 
 
 def main(words: list[str] | None = None) -> None:
@@ -58,14 +59,17 @@ def main(words: list[str] | None = None) -> None:
         lambda: float(receiver.get_time_last_pps().get_real_secs()),
         options.clock == "external",
     )
-    timetable = radio.Timetable(lambda: receiver.get_time_now().get_real_secs(), options.rate, options.margin)
+    from testbench.flowgraphs.gate import Gate
+    from testbench.flowgraphs.stamp import Stamp
+
+    timetable = Timetable(lambda: receiver.get_time_now().get_real_secs(), options.rate, options.margin)
     top = gr.top_block("pairzero radios")
     quick = []
     for address, transmitter in zip(options.uplink, transmitters, strict=True):
-        chain = [ports.source(options, address), radio.stamped(timetable, options.rate), transmitter]
+        chain = [ports.source(options, address), Stamp(timetable, options.rate), transmitter]
         top.connect(*chain)
         quick += chain[:2]
-    chain = [receiver, radio.gated(timetable, options.rate), ports.sink(options, options.received[0])]
+    chain = [receiver, Gate(timetable, options.rate), ports.sink(options, options.received[0])]
     top.connect(*chain)
     ports.quicken(*quick, *chain[1:])
     ports.run(top, options, withheld_samples=0)

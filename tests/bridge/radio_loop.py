@@ -9,7 +9,9 @@ from gnuradio import blocks, gr
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from testbench.flowgraphs.radio import Timetable, gated, stamped
+from testbench.flowgraphs.gate import Gate
+from testbench.flowgraphs.stamp import Stamp
+from testbench.flowgraphs.timetable import Timetable
 
 RATE, ZERO = 1000.0, 2500
 LENGTHS = [400, 300, 500]
@@ -28,7 +30,7 @@ edges = np.cumsum([0, *LENGTHS])
 packets = [tag(int(e), "packet_len", pmt.from_long(n)) for e, n in zip(edges[:-1], LENGTHS, strict=True)]
 top = gr.top_block()
 sent = blocks.vector_sink_c()
-stamp = stamped(timetable, RATE)  # a block in Python lives no longer than its name
+stamp = Stamp(timetable, RATE)  # a block in Python lives no longer than its name
 top.connect(blocks.vector_source_c([1.0 + 0j] * sum(LENGTHS), False, 1, packets), stamp, sent)
 top.run()
 times = {
@@ -41,7 +43,7 @@ assert [round(times[int(e)] * RATE) for e in edges[:-1]] == starts, times
 
 top = gr.top_block()
 arrival = tag(0, "rx_time", pmt.make_tuple(pmt.from_uint64(ZERO // 1000), pmt.from_double(ZERO % 1000 / 1000)))
-gate = gated(timetable, RATE)
+gate = Gate(timetable, RATE)
 heard = blocks.vector_sink_c()
 numbers = np.arange(ZERO, ZERO + 9000).astype(complex).tolist()
 top.connect(blocks.vector_source_c(numbers, False, 1, [arrival]), gate, heard)

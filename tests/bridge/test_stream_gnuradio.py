@@ -131,15 +131,21 @@ def test_the_monitor_sees_what_the_uplink_publishes():
 def test_the_companion_files_compile_and_a_flowgraph_started_by_hand_carries_slots(tmp_path):
     """What runs on its own addresses is joined, and joined again after we were away."""
     port, far = free_ports(2)
-    for name in ("uplink", "passthrough", "monitor"):
+    names = ("uplink", "passthrough", "monitor", "usrp")
+    for name in names:
         text = (FLOWGRAPHS / f"{name}.grc").read_text().replace("127.0.0.1:5501", f"127.0.0.1:{port}")
         (tmp_path / f"{name}.grc").write_text(text.replace("127.0.0.1:5600", f"127.0.0.1:{far}"))
     environment = {**clean_environment(), "HOME": str(tmp_path)}
     files = [str(path) for path in tmp_path.glob("*.grc")]
     subprocess.run(["grcc", "-o", str(tmp_path), *files], env=environment, check=True, capture_output=True, timeout=120)
-    compiled = {name: (tmp_path / f"pairzero_{name}.py").read_text() for name in ("uplink", "passthrough", "monitor")}
+    compiled = {name: (tmp_path / f"pairzero_{name}.py").read_text() for name in names}
     assert "device_3.set_blkd_input_timer_value(1)" in compiled["uplink"]
     assert "const_sink_c" in compiled["monitor"]
+    assert '"packet_len",' in compiled["usrp"]
+    for module in ("stamp_0", "gate", "slots"):  # its embedded blocks are those of usrp.py, word for word
+        name = {"stamp_0": "stamp", "slots": "timetable"}.get(module, module)
+        embedded = (tmp_path / f"pairzero_usrp_{module}.py").read_text()
+        assert embedded.strip() == (FLOWGRAPHS / f"{name}.py").read_text().strip()
     running = subprocess.Popen(
         [flowgraph_command("uplink")[0], str(tmp_path / "pairzero_passthrough.py")],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from bridge.stream_air import STREAM_AIR
 from testbench.errors import ScenarioError, TestbenchError
 from testbench.flowgraphs.monitor import constellation_text, report, spectrum_text
-from testbench.flowgraphs.radio import Timetable
+from testbench.flowgraphs.timetable import Timetable
 from testbench.flowgraphs.uplink import HALF, kernel, numbers
 from testbench.scenario import load
 from testbench.sdr import gnuradio

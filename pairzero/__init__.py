@@ -21,7 +21,7 @@ The rooms themselves are packages of their own: :mod:`phy`, :mod:`learning`, :mo
 
 from typing import TYPE_CHECKING, Any
 
-from pairzero import air, capture, privacy, sdr
+from pairzero import air, capture, device, fleet, privacy, sdr
 from pairzero.commands import (
     Settings,
     bench,
@@ -40,18 +40,24 @@ from pairzero.commands import (
     stress,
     sweep,
 )
+from pairzero.experiments import compare, figure, memory
 
 __all__ = [
     "Settings",
     "air",
     "bench",
     "capture",
+    "compare",
     "demo",
+    "device",
     "differences",
     "doctor",
     "export",
+    "figure",
+    "fleet",
     "init",
     "load",
+    "memory",
     "privacy",
     "read",
     "replay",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairzero.commands import PathLike, Settings, load
+from pairzero.commands import PathLike, Settings, _loaded
 
 if TYPE_CHECKING:
     from bridge.captures.overlay import OverlayConfig
@@ -63,12 +63,6 @@ def overlay(
     from testbench.runner import Watcher
 
     return run_overlaid(_loaded(scenario, settings), config, rounds, Watcher())
-
-
-def _loaded(scenario: Scenario | PathLike, settings: Settings | None) -> Scenario:
-    from testbench.scenario import Scenario as ScenarioClass
-
-    return scenario if isinstance(scenario, ScenarioClass) else load(scenario, settings)
 
 
 if not TYPE_CHECKING:

@@ -267,6 +267,14 @@ def _toml(key: str, value: Any) -> str:
         ) from error
 
 
+def _loaded(scenario: Scenario | PathLike, settings: Settings | None = None) -> Scenario:
+    from testbench.scenario import Scenario as ScenarioClass
+
+    if isinstance(scenario, ScenarioClass):
+        return _with(scenario, settings) if settings else scenario
+    return load(scenario, settings)
+
+
 def _with(scenario: Scenario, settings: Settings) -> Scenario:
     from testbench.scenario import build, override_setting
 

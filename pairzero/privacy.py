@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairzero.commands import PathLike, Settings, _console, load
+from pairzero.commands import PathLike, Settings, _console, _loaded
 
 if TYPE_CHECKING:
     from testbench.privacy.phy_audit import AuditResult
@@ -105,11 +105,7 @@ def figure(name: str, out: PathLike, *, quick: bool = False) -> Path:
 
 
 def _chosen(scenario: Scenario | PathLike | None, settings: Settings | None) -> Scenario | None:
-    from testbench.scenario import Scenario as ScenarioClass
-
-    if scenario is None or isinstance(scenario, ScenarioClass):
-        return scenario
-    return load(scenario, settings)
+    return None if scenario is None else _loaded(scenario, settings)
 
 
 if not TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from testbench.captures.capture import Capture
 
-app = typer.Typer(help="Record the air as SigMF, replay it, add it to a run, measure channels.", no_args_is_help=True)
+app = typer.Typer(help="Record the air as SigMF, replay it, add it to a run, sound it.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="A SigMF collection or recording, a capture's folder, or a raw recording.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]

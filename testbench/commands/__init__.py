@@ -49,6 +49,7 @@ def _command(module: Any, name: str) -> Any:
     if group is None:
         group = typer.Typer(add_completion=False)
         group.command(name)(module.command)
+    group._add_completion = False  # completion is installed once, for pairzero itself
     command = typer.main.get_command(group)
     command.name = name
     return command

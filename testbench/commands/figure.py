@@ -29,7 +29,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Finish the figure in the folder, repeating nothing.")] = False,
     source: Annotated[Path | None, typer.Option("--from", help="Only draw, from what this folder has.")] = None,
 ) -> None:
-    """Draw a figure or table of the field (PNG, PDF), its numbers beside it.
+    """Draw a figure or table of the field, its numbers beside it.
 
     Measured anew with quick or paper settings; --from draws again what a folder holds.
     """

@@ -24,7 +24,7 @@ def command(
     sets: Sets = None,
     out: Annotated[Path | None, typer.Option("--out", help="Output folder. Default: a new one under runs/.")] = None,
 ) -> None:
-    """Measure the peak memory of methods, beside the paper's arithmetic.
+    """Measure the peak memory of methods, beside the paper's sums.
 
     Each in a process of its own: inference, this engine, MeZO as published, SGD, Adam, LoRA.
     """

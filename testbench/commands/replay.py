@@ -11,7 +11,7 @@ from testbench.commands._options import console
 def command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
 ) -> None:
-    """Rebuild a run's weights from its journal and compare their hash."""
+    """Rebuild a run's weights from its journal; compare their hash."""
     from testbench.replaying import replay_run
     from testbench.run_folder import RunFolder
 

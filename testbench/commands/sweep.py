@@ -19,7 +19,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Finish the sweep in the folder, repeating nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the points.")] = False,
 ) -> None:
-    """Run a scenario over axes, on all cores or a cluster, into one table.
+    """Run a scenario over axes, on all cores or a cluster.
 
     With statistics over seeds: means with bands, and paired differences on common random numbers.
     """

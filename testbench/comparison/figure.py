@@ -49,8 +49,10 @@ def convergence(scenario: Scenario, facts: Sequence[Facts]) -> Figure:
                 line = _curve(panels[row][column], mine, key, what, style)
                 if row == column == 0:
                     handles.append(line)
-    for column, (_, label) in enumerate(_AXES):
+    for column, (key, label) in enumerate(_AXES):
         panels[1][column].set_xlabel(label)
+        if not any(_with_bits(row)[key] > 0 for row in rows(facts)):
+            continue  # no method that sends anything: nothing to be logarithmic about
         panels[0][column].set_xscale("log")
         panels[1][column].xaxis.set_minor_formatter(NullFormatter())  # labels between decades would overlap
     zero_shot = float(np.mean([one["score_zero_shot"] for one in facts]))

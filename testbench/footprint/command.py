@@ -4,6 +4,7 @@ import difflib
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -26,8 +27,8 @@ def memory(
     device: str | None,
     overrides: list[str],
     out: Path | None,
-) -> None:
-    """Measure, print Table T1, and write table and figure."""
+) -> list[dict[str, Any]]:
+    """Measure, print Table T1, and write table and figure; returns its rows."""
     scenario = None if source is None else load(source, overrides)
     if scenario is None and overrides:
         raise TestbenchError("--set changes a scenario's settings; give a scenario, or leave it out")
@@ -89,6 +90,7 @@ def memory(
     figure.draw(rows, folder / "figures" / "memory")
     _say(console, f"table   {folder / 'memory.csv'}, {folder / 'memory.json'}")
     _say(console, f"figure  {folder / 'figures' / 'memory.png'}")
+    return rows
 
 
 def _model_of(kind: str, path: str | None, draws: bool) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-__all__ = ["figure"]
+__all__ = ["draw", "figure", "titles"]
 
 
 def figure(
@@ -21,16 +21,44 @@ def figure(
     source: Path | None,
 ) -> None:
     """Draw a figure, or list them all."""
+    from testbench.bars import say
+
+    if name is None:
+        for known, title in titles().items():
+            say(console, f"{known:4} {title}")
+        return
+    draw(
+        console, name, paper=paper, overrides=overrides, workers=workers, scheduler=scheduler, out=out, resume=resume,
+        source=source,
+    )  # fmt: skip
+
+
+def titles() -> dict[str, str]:
+    """Name and title of every figure and table."""
+    from testbench.gallery._find import find, names
+
+    return {known: find(known).TITLE for known in names()}
+
+
+def draw(
+    console: Console,
+    name: str,
+    *,
+    paper: bool,
+    overrides: list[str],
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    resume: bool,
+    source: Path | None,
+) -> Path:
+    """Draw a figure into ``out``, or anew from what ``source`` has; returns the path of its PNG."""
     from testbench.bars import BarObserver, say
     from testbench.errors import TestbenchError
-    from testbench.gallery._find import find, names
+    from testbench.gallery._find import find
     from testbench.gallery._job import Job
     from testbench.run_folder import RunFolder
 
-    if name is None:
-        for known in names():
-            say(console, f"{known:4} {find(known).TITLE}")
-        return
     module = find(name)
     if source is not None and (out is not None or resume):
         raise TestbenchError("--from draws in the folder that it reads; leave out --out and --resume")
@@ -44,9 +72,10 @@ def figure(
     say(console, f"{job.name}: {module.TITLE}; folder {folder}")
     began = time.monotonic()
     try:
-        path = module.draw(job)
+        path: Path = module.draw(job)
     except KeyboardInterrupt:
         observer.finished()
         say(console, f"interrupted; continue with: pairzero figure {job.name} --out {folder} --resume")
         raise
     say(console, f"figure    {path}, with PDF and CSV beside it; {time.monotonic() - began:.0f} s")
+    return path

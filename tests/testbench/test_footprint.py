@@ -112,10 +112,11 @@ def test_a_measurement_is_of_a_process_of_its_own_and_sees_what_is_allocated(tmp
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
     monkeypatch.syspath_prepend(tmp_path)
     console, out = Console(width=200, record=True), tmp_path / "out"
-    memory(
+    returned = memory(
         console, "demo", models=[], chosen="inference_answer,greedy:build", batch=2, tokens="24", device=None, overrides=[],
         out=out,
     )  # fmt: skip
+    assert [row["method"] for row in returned] == ["inference_answer", "greedy:build"]
     plain, greedy = json.loads((out / "memory.json").read_text())["rows"]
     assert greedy["peak_mib"] - greedy["model_mib"] == pytest.approx(96.0, abs=4.0)
     assert plain["peak_mib"] - plain["model_mib"] < 20.0

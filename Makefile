@@ -52,7 +52,7 @@ bench: $(STAMP)
 docs: $(STAMP)
 	@$(BIN)/python -c "import furo, myst_parser, sphinx" 2>/dev/null || $(BIN)/python -m pip install --quiet \
 	  --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[docs]"
-	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs && echo "build/docs/index.html"
+	@$(BIN)/python -m sphinx -q -j auto -W --keep-going -b html docs build/docs && echo "build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) $(TF_VENV) build docs/reference *.egg-info

@@ -38,6 +38,7 @@ apidoc_modules = [
             str(ROOT / "testbench" / "flowgraphs" / "*"),
             str(ROOT / "testbench" / "benchmarks" / "*"),
             str(ROOT / "learning" / "embedded" / "pretrain.py"),
+            str(ROOT / "testbench" / "examples" / "keras_*"),  # of the other environment
         ],
     }
     for package in ("pairzero", "phy", "learning", "bridge", "testbench")

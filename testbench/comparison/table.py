@@ -84,30 +84,34 @@ def show(console: Console, facts: Sequence[Facts]) -> None:
     Uses and bits are those of a round, all devices together; the last bits are those of the whole run, up and down.
     """
     seeds = sorted({one["seed"] for one in facts})
-    table = Table(
-        box=None, pad_edge=False, title="uses, pilots, bits up, down: of one round, all devices", title_justify="left"
-    )
     band = f"{len(seeds)} seeds, mean ± std" if len(seeds) > 1 else f"seed {seeds[0]}, one run"
-    table.add_column(f"method ({band})")
-    heads = (spoken(facts[0]["metric"]), "loss", "rounds", "uses", "(pilots)", "bits up", "down", "bits in all", "seconds")
-    for head in heads:
-        table.add_column(head, justify="right")
+    heads = (spoken(facts[0]["metric"]), "loss", "rounds", "seconds", "uses", "(pilots)", "bits up", "down", "bits in all")
+    lines = []
     for mine in grouped(facts):
         costs, rounds = RoundCosts(**mine[0]["costs"]), mine[0]["rounds"]
         losses = [one["loss_final"] for one in mine if one["loss_final"] is not None]
-        table.add_row(
+        lines.append((
             mine[0]["title"],
             _mean([100 * one["score_final"] for one in mine], "{:.1f}") + " %",
             _mean(losses, "{:.3f}") if losses else "not a number",
             str(rounds),
+            _mean([one["seconds"] for one in mine], "{:.1f}"),
             short(costs.channel_uses),
             short(costs.pilot_uses),
             short(costs.uplink_bits),
             short(costs.downlink_bits),
             short(rounds * (costs.uplink_bits + costs.downlink_bits)),
-            _mean([one["seconds"] for one in mine], "{:.1f}"),
-        )
-    console.print(table)
+        ))  # fmt: skip
+    # Scores and costs one below the other where a screen is too narrow for both.
+    for first, last in ((0, 9),) if console.width >= 120 else ((0, 4), (4, 9)):
+        table = Table(box=None, pad_edge=False)
+        table.add_column(f"method ({band})", no_wrap=True)
+        for head in heads[first:last]:
+            table.add_column(head, justify="right", no_wrap=True)
+        for title, *values in lines:
+            table.add_row(title, *values[first:last])
+        console.print(table)
+    console.print("uses, pilots, bits up, down: of one round, all devices", markup=False, highlight=False)
 
 
 def grouped(facts: Sequence[Facts]) -> list[list[Facts]]:

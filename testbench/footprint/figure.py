@@ -34,7 +34,7 @@ def draw(table: Sequence[dict[str, Any]], stem: Any) -> None:
             axes.set_xlim(0, 1.4 * max(measured))
             axes.set(xlabel="MiB", title=f"{key[0]}, batch {key[1]} x {key[2]} tokens")
             axes.grid(axis="y", visible=False)
-        figure.axes[0].legend(fontsize=7, loc="upper right")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize=7, loc="outside upper right", ncols=2)
         figure.supxlabel("\n".join(textwrap.wrap(caption(table), int(95 * len(keys)))), fontsize=6.5, color=GREY)
         for suffix in ("png", "pdf"):
             figure.savefig(stem.with_name(f"{stem.name}.{suffix}"), dpi=150)

@@ -105,7 +105,7 @@ def show(console: Console, table: Sequence[dict[str, Any]], federation: Federati
     for key in dict.fromkeys((row["model"], row["batch"], row["tokens"]) for row in table):
         mine = [row for row in table if (row["model"], row["batch"], row["tokens"]) == key]
         weights = mine[0]["weights"]
-        heads = ("peak MiB", "/ inference", "/ Adam", "arithmetic", "(half)", "bits up", "down", "total", "passes", "s/step")
+        heads = ("peak MiB", "/ infer.", "/ Adam", "paper's", "(half)", "bits up", "down", "total", "passes", "s/step")
         console.print(f"{key[0]}, {weights / 1e6:.4g} M weights, {key[1]} x {key[2]} tokens", markup=False, highlight=False)
         cells = []
         for row in mine:
@@ -133,6 +133,7 @@ def show(console: Console, table: Sequence[dict[str, Any]], federation: Federati
                 shown.add_row(title, *values[first:last])
             console.print(shown)
     console.print(
+        "paper's: copies of the weights, MiB in float32 and in half precision\n"
         f"bits: of a round, K = {federation.devices} devices; total: up and down over T = {federation.rounds} rounds",
         markup=False, highlight=False,
     )  # fmt: skip

@@ -39,6 +39,7 @@ apidoc_modules = [
             str(ROOT / "testbench" / "benchmarks" / "*"),
             str(ROOT / "learning" / "embedded" / "pretrain.py"),
             str(ROOT / "testbench" / "examples" / "keras_*"),  # of the other environment
+            str(ROOT / "phy" / "*" / "tensorflow.py"),
         ],
     }
     for package in ("pairzero", "phy", "learning", "bridge", "testbench")

@@ -1,5 +1,6 @@
 """The command ``pairzero``: its options and how it fails. The commands themselves are the files of ``testbench/commands``."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -33,6 +34,10 @@ def _root(
 
 def main() -> None:
     """Run the command line: errors become one sentence on standard error and a non-zero exit code."""
+    if "_PAIRZERO_COMPLETE" in os.environ:
+        from testbench.completing_bash import answer
+
+        return answer(os.environ, lambda: app(prog_name="pairzero"))
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:

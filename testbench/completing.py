@@ -8,10 +8,16 @@ __all__ = ["settings"]
 
 
 def settings(incomplete: str) -> list[str]:
-    """Completions of ``incomplete``: ``key=`` for keys, ``key=value`` once a key is complete."""
+    """Completions of ``incomplete``: ``key=`` for keys, ``key=value`` once a key is complete.
+
+    A single key comes with its first value, so that no shell takes it for finished and puts a space behind it.
+    """
     key, equals, begun = incomplete.partition("=")
     if not equals:
-        return [f"{name}=" for name in all_keys() if name.startswith(key)]
+        names = [name for name in all_keys() if name.startswith(key)]
+        if len(names) == 1:
+            return [f"{names[0]}={value}" for value in ("", *(_values(names[0]) or ["..."]))]
+        return [f"{name}=" for name in names]
     return [f"{key}={value}" for value in _values(key) if value.startswith(begun)]
 
 

@@ -16,8 +16,16 @@ class Settings(StrEnum):
     paper = "paper"
 
 
+def _names(incomplete: str) -> list[str]:
+    folder = Path(__file__).parents[1] / "gallery"
+    names = sorted(path.stem.upper() for path in folder.glob("[ft][0-9]*.py"))
+    return [name for name in names if name.startswith(incomplete.upper())]
+
+
 def command(
-    name: Annotated[str | None, typer.Argument(help="F1 .. F11, T1, T2. Without a name: list them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="F1 .. F11, T1, T2. Without a name: list them.", autocompletion=_names)
+    ] = None,
     settings: Annotated[
         Settings,
         typer.Option("--settings", help="quick: minutes, embedded model; paper: the paper's sizes, as far as at hand."),

@@ -1,6 +1,8 @@
 """What a newcomer types first: doctor, init, completion."""
 
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -15,6 +17,7 @@ from testbench.completing import settings
 from testbench.errors import ScenarioError, TestbenchError
 from testbench.scenario import Scenario, all_keys, load
 from testbench.starting import scenario_text, write_scenario
+from tests.testbench.test_run import ROOT, environment
 
 
 def test_a_written_scenario_is_the_one_that_it_started_from(tmp_path):
@@ -58,7 +61,8 @@ def test_init_keeps_what_is_there(tmp_path, monkeypatch):
 
 
 def test_completion_knows_keys_choices_and_scenarios(tmp_path, monkeypatch):
-    assert settings("link.snr") == ["link.snr_max_db="]
+    assert settings("link.sn") == ["link.snr_max_db=", "link.snr_max_db=..."]  # two, so that no space follows
+    assert settings("link.s") == ["link.scheme=", "link.snr_max_db="]
     assert "link.scheme=reed" in settings("link.scheme=")
     assert settings("link.fidelity=w") == ["link.fidelity=waveform"]
     assert settings("evaluation.noise_free=") == ["evaluation.noise_free=true", "evaluation.noise_free=false"]
@@ -84,6 +88,23 @@ def test_the_shell_gets_its_completions(monkeypatch):
         }
         done = CliRunner().invoke(app, [], env=asked, prog_name="pairzero")
         assert expected in done.output.split(), done.output
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_values_though_it_breaks_words_at_equals_signs(tmp_path):
+    """As a line is typed: bash's own word breaking, by way of its arrays."""
+    script = tmp_path / "ask.sh"
+    script.write_text(
+        "COMP_WORDS=(pairzero run demo --set link.scheme \"=\" $1); COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 )); IFS=$'\\n'\n"
+        'COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _PAIRZERO_COMPLETE=complete_bash "$PYTHON" -m testbench.entry\n'
+    )
+    for begun, expected in (("", ["analog", "sign", "reed"]), ("an", ["analog"])):
+        done = subprocess.run(
+            ["bash", str(script), begun], cwd=ROOT, env={**environment(), "PYTHON": sys.executable}, capture_output=True,
+            text=True, check=True, timeout=60,
+        )  # fmt: skip
+        assert set(done.stdout.split()) >= set(expected), done.stderr
+        assert "link.scheme" not in done.stdout
 
 
 @pytest.mark.parametrize(

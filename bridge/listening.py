@@ -80,6 +80,10 @@ class Listener:
 
     def close(self) -> None:
         """Let go of the address."""
+        if self._wanted.transport == "inproc":
+            # Closing lets go of the name some time later; whoever binds it next may be faster.
+            with contextlib.suppress(zmq.ZMQError):
+                self.router.unbind(self.endpoint)
         # Replies under way have a moment to leave; a peer that is gone must not hold the exit up.
         self.router.close(linger=LINGER_MS)
         self._remove_ipc_path()

@@ -1,11 +1,27 @@
-"""Fixtures of several folders."""
+"""Fixtures of several folders, and the collection of garbage."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.forked import Processes
+
+
+def pytest_configure() -> None:
+    gc.disable()  # while a million objects of the libraries are made, none of which is garbage
+
+
+def pytest_collection_finish() -> None:
+    """Leave the libraries' objects out of every later search for garbage: the suite is a tenth faster."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture

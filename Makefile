@@ -50,6 +50,7 @@ bench: $(STAMP)
 
 # The pages of docs/ and the reference of the Python API, as HTML.
 docs: $(STAMP)
+	@echo "building build/docs: about six minutes, less when little has changed"
 	@$(BIN)/python -c "import furo, myst_parser, sphinx" 2>/dev/null || $(BIN)/python -m pip install --quiet \
 	  --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[docs]"
 	@$(BIN)/python -m sphinx -q -j auto -W --keep-going -b html docs build/docs && echo "build/docs/index.html"

@@ -123,7 +123,8 @@ def _sentences(run: Run) -> list[str]:
         found.append(f"The run has not come to its end; go on with: pairzero run {run.folder.path} --resume")
     if summary:
         found.append(f"Uplink: {uses(summary)} a round.")
-        found += privacy_lines(summary)
+        if told := " ".join("; ".join(line.strip() for line in privacy_lines(summary)).split()):
+            found.append(f"{told[:1].upper()}{told[1:]}.".replace("Privacy epsilon", "Privacy: epsilon"))
         found.append(f"Cost: {summary['wall_s']:.0f} s, {summary['peak_rss_mib'] or 0:.0f} MiB.")
     found.append(f"Seed {scenario.seed}, one run: the numbers have no band.")
     return found

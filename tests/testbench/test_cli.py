@@ -148,7 +148,7 @@ def test_an_open_address_needs_keys():
 
 def test_two_runs_share_one_server(tmp_path, run):
     process = subprocess.Popen(
-        [sys.executable, "-m", "testbench.cli", "air", "serve", "--bind", "tcp://127.0.0.1:0"],
+        [sys.executable, "-m", "testbench.cli", "air", "serve", "--bind", "tcp://127.0.0.1:0", "--backend", "numpy"],
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -158,7 +158,7 @@ def test_two_runs_share_one_server(tmp_path, run):
         for out in ("a", "b"):
             code, _, err = run(
                 "run", "demo", "--out", out, "--set", "federation.rounds=3", "--set", "evaluation.noise_free=false",
-                "--set", "uplink.transport=tcp", "--set", f"uplink.endpoint={endpoint}",
+                "--set", "uplink.transport=tcp", "--set", f"uplink.endpoint={endpoint}", "--set", "air.backend=numpy",
             )  # fmt: skip
             assert code == 0, err
     finally:

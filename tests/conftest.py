@@ -14,9 +14,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave the libraries' objects out of every later search for garbage: the suite is a tenth faster."""
+    """Leave the libraries' objects out of later searches for garbage, and search less often: the suite is a tenth faster."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     gc.enable()
 
 

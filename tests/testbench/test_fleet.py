@@ -409,9 +409,9 @@ def test_errors_of_the_commands_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_device_that_loses_its_coordinator_says_so_and_ends(tmp_path: Path) -> None:
-    wanted, server = three(tmp_path, fleet={"patience_s": 4.0})
+    wanted, server = three(tmp_path, fleet={"patience_s": 2.0})
     coordinator = Served(wanted, tmp_path / "run")
-    device = Joined(server, 0, patience_s=4.0)
+    device = Joined(server, 0, patience_s=2.0)
     with pytest.raises(FleetError, match="1 of the 3 devices needed"):
         coordinator.end()
     device.join(60)

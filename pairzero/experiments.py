@@ -90,14 +90,18 @@ def figure(
     :param paper: the paper's sizes, as far as weights and data are at hand, instead of quick ones
     :param resume: finish the figure in ``out``, repeating nothing
     :param redraw: measure nothing; draw from what ``out`` has
+    :raises testbench.errors.TestbenchError: there is no such figure, or ``out`` lacks what it is redrawn from
 
     >>> sorted(figure())[:3]
     ['F1', 'F10', 'F11']
     """
+    from testbench.errors import TestbenchError
     from testbench.gallery._command import draw, titles
 
     if name is None:
         return titles()
+    if redraw and out is None:
+        raise TestbenchError("redraw draws from what a folder has: give it as out")
     return draw(
         _console(quiet=not progress), name, paper=paper, overrides=overrides(settings) or [], workers=workers,
         scheduler=scheduler, out=None if out is None or redraw else Path(out), resume=resume,

@@ -41,9 +41,13 @@ def command(
 
     Measured anew with quick or paper settings; --from draws again what a folder holds.
     """
-    from testbench.gallery._command import figure
+    from testbench.gallery._command import draw, titles
 
-    figure(
+    if name is None:
+        for known, title in titles().items():
+            typer.echo(f"{known:4} {title}")
+        return
+    draw(
         console(), name, paper=settings is Settings.paper, overrides=sets or [], workers=workers, scheduler=scheduler, out=out,
         resume=resume, source=source,
     )  # fmt: skip

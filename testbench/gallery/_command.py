@@ -5,32 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-__all__ = ["draw", "figure", "titles"]
-
-
-def figure(
-    console: Console,
-    name: str | None,
-    *,
-    paper: bool,
-    overrides: list[str],
-    workers: int | None,
-    scheduler: str | None,
-    out: Path | None,
-    resume: bool,
-    source: Path | None,
-) -> None:
-    """Draw a figure, or list them all."""
-    from testbench.bars import say
-
-    if name is None:
-        for known, title in titles().items():
-            say(console, f"{known:4} {title}")
-        return
-    draw(
-        console, name, paper=paper, overrides=overrides, workers=workers, scheduler=scheduler, out=out, resume=resume,
-        source=source,
-    )  # fmt: skip
+__all__ = ["draw", "titles"]
 
 
 def titles() -> dict[str, str]:

@@ -33,6 +33,8 @@ def test_figures_are_listed_and_drawn_again_only_from_what_is_there(tmp_path: Pa
     assert len(pairzero.figure()) == 13
     with pytest.raises(TestbenchError, match="lacks what F11 is drawn from"):
         pairzero.figure("F11", tmp_path, redraw=True)
+    with pytest.raises(TestbenchError, match="give it as out"):
+        pairzero.figure("F11", redraw=True)
     with pytest.raises(TestbenchError, match="there is no figure F99"):
         pairzero.figure("F99", tmp_path)
 

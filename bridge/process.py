@@ -118,17 +118,7 @@ class AirServerProcess:
         """
         if self._child is not None:
             raise BridgeError("the air server is started already")
-        self._child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=self._environment,
-            # Ctrl-C is for the parent, which then ends the child in its own time.
-            start_new_session=True,
-        )
+        self._child = _start(self._command, self._environment)
         try:
             self._endpoint = self._wait_until_ready(self._child)
         except BaseException:
@@ -198,6 +188,20 @@ class AirServerProcess:
     def _said(self) -> str:
         words = self.last_words()
         return f"; it said: {words}" if words else ""
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environment,
+        # Ctrl-C is for the parent, which then ends the child in its own time.
+        start_new_session=True,
+    )
 
 
 def _read_first(stream: IO[str], first: list[str], heard: threading.Event) -> None:

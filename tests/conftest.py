@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import drawings, forked_server
 from tests.forked import Processes
 
 
 def pytest_configure() -> None:
+    forked_server.install()
+    drawings.install()
     gc.disable()  # while a million objects of the libraries are made, none of which is garbage
 
 
@@ -31,3 +34,10 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     made = Processes(tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture
+def sharp() -> Iterator[None]:
+    """Figures as users get them, for a test that looks at them."""
+    with drawings.sharp():
+        yield

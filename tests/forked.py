@@ -23,21 +23,34 @@ def _onto(path: str, stream: int) -> None:
     os.close(handle)
 
 
-def _command(stdout: str, stderr: str, folder: str, arguments: tuple[str, ...]) -> None:
+def _apart(stdout: str, stderr: str, folder: str, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
     _onto(stdout, 1)
     _onto(stderr, 2)
     os.environ["COLUMNS"] = "300"
     os.chdir(folder)
     sys.path[:] = [place for place in sys.path if place]  # as a console script: the working folder is not in the path
+    target(*arguments)
+
+
+def _command(*arguments: str) -> None:
     from testbench.cli import main
 
     sys.argv = ["pairzero", *arguments]
     main()
 
 
+def inside() -> bool:
+    """Whether this is one of the forked processes, which has all libraries itself."""
+    return multiprocessing.parent_process() is not None
+
+
 def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
     """Call ``target`` in a process that is forked from the one that has read the libraries."""
-    process = _CONTEXT.Process(target=target, args=arguments)
+    process: BaseProcess
+    if inside():
+        process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    else:
+        process = _CONTEXT.Process(target=target, args=arguments)
     process.start()
     return process
 
@@ -52,7 +65,7 @@ class Processes:
     def start(self, name: str, *arguments: str) -> BaseProcess:
         """Start ``pairzero ARGUMENTS``; both its streams go to the log of ``name``."""
         log = str(self._folder / f"{name}.log")
-        process = start(_command, log, log, os.getcwd(), arguments)
+        process = start(_apart, log, log, os.getcwd(), _command, arguments)
         self._running.append(process)
         return process
 
@@ -77,9 +90,15 @@ def run(
     scratch: Path, *arguments: str, folder: Path | None = None, timeout_s: float = 240.0
 ) -> subprocess.CompletedProcess[str]:
     """Run ``pairzero ARGUMENTS`` in ``folder`` to its end; what it printed is kept under ``scratch`` until it is read."""
+    return call(scratch, _command, *arguments, folder=folder, timeout_s=timeout_s)
+
+
+def call(
+    scratch: Path, target: Callable[..., None], *arguments: str, folder: Path | None = None, timeout_s: float = 240.0
+) -> subprocess.CompletedProcess[str]:
+    """Call a function of a module in a forked process; an exception ends that with status 1 and a traceback."""
     files = [scratch / f"command-{time.monotonic_ns()}.{stream}" for stream in ("out", "err")]
-    place = str(folder or os.getcwd())
-    process = start(_command, str(files[0]), str(files[1]), place, arguments)
+    process = start(_apart, str(files[0]), str(files[1]), str(folder or os.getcwd()), target, arguments)
     process.join(timeout_s)
     if process.exitcode is None:
         process.kill()

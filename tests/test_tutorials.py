@@ -2,61 +2,25 @@
 
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
-from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
 
 from testbench.sdr.gnuradio import NoGnuRadio, gnuradio_python
+from tests.notebooks import FOLDER, execute
 
-nbformat = pytest.importorskip("nbformat", reason="nbformat and a kernel run the tutorials; they come with the extra dev")
-
-ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "docs" / "tutorials"
 SMALL = {"TUTORIAL_ROUNDS": "8", "TUTORIAL_BATCH": "400", "TUTORIAL_TRIALS": "4000"}
 
 
-@pytest.fixture(scope="module")
-def kernel():
-    """One kernel for all notebooks: what they import takes longer than what they do."""
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in {**SMALL, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}.items():
-            patch.setenv(key, value)
-        manager, client = start_new_kernel(kernel_name="python3")
-    yield client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-
-
-def execute(name: str, kernel: BlockingKernelClient, folder: Path) -> str:
-    """What a notebook prints, its cells run in order with nothing left of the notebook before."""
-    kernel.execute_interactive(f"%reset -f\n%cd -q {folder}", timeout=60)
-    printed = []
-
-    def hear(message: dict[str, Any]) -> None:
-        content = message["content"]
-        if message["msg_type"] == "stream" and content["name"] == "stdout":
-            printed.append(content["text"])
-
-    for cell in nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells:
-        if cell.cell_type == "code":
-            reply = kernel.execute_interactive(cell.source, timeout=300, output_hook=hear, stop_on_error=True)["content"]
-            assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
-    return "".join(printed)
-
-
-def test_first_run(kernel, tmp_path):
-    text = execute("first_run", kernel, tmp_path)
+def test_first_run(tmp_path):
+    text = execute("first_run", tmp_path, SMALL)
     assert "did you mean link.snr_max_db?" in text
     assert "the same weights: True" in text
     assert "went on at round 8 to 28" in text
     assert re.search(r"link.scheme +\{'first': 'analog', 'votes': 'sign'\}", text)
 
 
-def test_break_the_synchronisation(kernel, tmp_path):
-    text = execute("break_synchronisation", kernel, tmp_path)
+def test_break_the_synchronisation(tmp_path):
+    text = execute("break_synchronisation", tmp_path, SMALL)
     analog, reed = ([float(x) for x in line.partition("|")[0].split()[3:]] for line in text.splitlines()[:2])
     assert analog[0] < -14
     assert analog[-1] > 0
@@ -66,20 +30,20 @@ def test_break_the_synchronisation(kernel, tmp_path):
     assert accuracies[0] > accuracies[2]
 
 
-def test_privacy(kernel, tmp_path):
-    text = execute("privacy", kernel, tmp_path)
+def test_privacy(tmp_path):
+    text = execute("privacy", tmp_path, SMALL)
     assert re.search(r"solution, as printed +epsilon by paper 7\.\d+, gdp 6\.4", text)
     assert re.search(r"paper, as printed +claims 5\.00, at least 5\.\d+ leaks: violated", text)
     assert re.search(r"gdp +claims 5\.00, at least [34]\.\d+ leaks: holds", text)
     assert re.search(r"epsilon 0\.\d+ of 5 at delta 1e-05", text)
 
 
-def test_gnu_radio_in_the_loop(kernel, tmp_path):
+def test_gnu_radio_in_the_loop(tmp_path):
     try:
         gnuradio_python()
     except NoGnuRadio as error:
         pytest.skip(str(error))
-    text = execute("gnu_radio", kernel, tmp_path)
+    text = execute("gnu_radio", tmp_path, SMALL)
     assert "8 rounds, 0 lost" in text
     difference_db = float(re.search(r"difference of the estimates (-[\d.]+) dB", text).group(1))
     assert difference_db < -50

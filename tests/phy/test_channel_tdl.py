@@ -17,7 +17,7 @@ from phy.runtimes.torch import seeded as _seeded
 
 CARRIER_HZ = 3.5e9
 DOPPLER_HZ = 40.0
-DEVICES = 4000
+DEVICES = 2000
 
 
 def ours(letter: str, **channel: Any) -> Channel:

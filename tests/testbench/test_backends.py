@@ -1,6 +1,7 @@
 """Whole runs on every backend, and the blocks that ship as examples."""
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,24 @@ def test_a_run_without_the_environment_names_the_command_that_makes_it(monkeypat
         assert shown.count("\n") == 1
 
 
+def example(framework: str, name: str) -> str:
+    classes = {"receiver": "Receiver", "channel": "SaturatingFrontEnd"}
+    return f"testbench.examples.{framework}_{name}:{classes[name]}"
+
+
+def serving(framework: str) -> AirServerProcess:
+    backend = {"torch": "sionna", "keras": "tensorflow"}[framework]
+    return AirServerProcess(backend=backend, parts=[example(framework, name) for name in ("receiver", "channel")])
+
+
+@pytest.fixture(scope="module")
+def keras() -> Iterator[AirServerProcess]:
+    with serving("keras") as server:
+        yield server
+
+
 @needs_tensorflow
-def test_a_private_run_is_planned_here_and_played_there(tmp_path):
+def test_a_private_run_is_planned_here_and_played_there(keras, tmp_path):
     """The plan samples channels in the learner's process, which has no TensorFlow; the run itself is the backend's."""
     sections = {
         "privacy": {"epsilon": 20.0, "delta": 0.01},
@@ -85,25 +102,20 @@ def test_a_private_run_is_planned_here_and_played_there(tmp_path):
         "link": {"csi": {"estimator": "perfect"}},
     }
     run = {}
-    for backend in ("numpy", "tensorflow"):
+    for backend, uplink in (("numpy", {"transport": "inproc"}), ("tensorflow", {"endpoint": keras.endpoint})):
         folder = RunFolder(tmp_path / backend)
-        assert run_scenario(small(**sections, air={"backend": backend}), folder, figures=False).summary["backend"] == backend
+        scenario = small(**sections, air={"backend": backend}, uplink=uplink)
+        assert run_scenario(scenario, folder, figures=False).summary["backend"] == backend
         run[backend] = estimates(folder.path)
     assert np.allclose(run["numpy"] / CLIP, run["tensorflow"] / CLIP, atol=1e-4, equal_nan=True)
-
-
-def example(framework: str, name: str) -> str:
-    classes = {"receiver": "Receiver", "channel": "SaturatingFrontEnd"}
-    return f"testbench.examples.{framework}_{name}:{classes[name]}"
 
 
 # SNR 0 dB, N0 = 1: noise dominates, and a prior on the sum matters.
 LINK = {"clip": 1.0, "snr_max_db": 0.0, "power": {"control": "truncated"}}
 
 
-def asked(framework: str) -> dict[str, np.ndarray]:
+def asked(framework: str, server: AirServerProcess) -> dict[str, np.ndarray]:
     """Estimates [B] of a server of the framework's backend: matched filter and neural receiver, linear and saturating air."""
-    backend = {"torch": "sionna", "keras": "tensorflow"}[framework]
     payloads = np.random.default_rng(0).uniform(-1, 1, (2000, 5, 1))
     receiver, channel = example(framework, "receiver"), example(framework, "channel")
     links = {
@@ -115,20 +127,20 @@ def asked(framework: str) -> dict[str, np.ndarray]:
         "both": ({"air": channel, "receiver": receiver}, 2000),
     }
     out = {}
-    with AirServerProcess(backend=backend, parts=[receiver, channel]) as server:
-        for name, (settings, rounds) in links.items():
-            with server.client({**LINK, **settings}, 1, timeout_s=60.0) as client:
-                found = client.aggregate_rounds(np.arange(rounds), payloads[:rounds])
-                out[name] = found.estimates[:, 0]
-                out.setdefault("heard", found.diagnostics["active"])
-                out.setdefault("amplitude", found.diagnostics["aligned_gain"])
-                out.setdefault("target", found.diagnostics["true_mean"])
+    for name, (settings, rounds) in links.items():
+        with server.client({**LINK, **settings}, 1, timeout_s=60.0) as client:
+            found = client.aggregate_rounds(np.arange(rounds), payloads[:rounds])
+            out[name] = found.estimates[:, 0]
+            out.setdefault("heard", found.diagnostics["active"])
+            out.setdefault("amplitude", found.diagnostics["aligned_gain"])
+            out.setdefault("target", found.diagnostics["true_mean"])
     return out
 
 
 @pytest.fixture(scope="module")
 def torchs() -> dict[str, np.ndarray]:
-    return asked("torch")
+    with serving("torch") as server:
+        return asked("torch", server)
 
 
 def test_the_neural_receiver_errs_as_little_as_the_best_linear_one(torchs):
@@ -160,6 +172,6 @@ def test_the_saturating_channel_saturates(torchs):
 
 
 @needs_tensorflow
-def test_the_keras_examples_are_the_torch_examples(torchs):
-    for name, values in asked("keras").items():
+def test_the_keras_examples_are_the_torch_examples(torchs, keras):
+    for name, values in asked("keras", keras).items():
         assert np.allclose(values, torchs[name], atol=1e-5, equal_nan=True), name

@@ -21,6 +21,7 @@ from testbench.comparison.folder import ComparisonFolder
 from testbench.comparison.method import NotApplicable, make, names
 from testbench.errors import RunFolderError, TestbenchError
 from testbench.scenario import Scenario, build, load
+from tests import drawings
 from tests.learning.tiny import flat, tiny_opt, toy_data
 
 SMALL = {
@@ -124,7 +125,8 @@ def test_entries_over_the_air_carry_the_noise_of_truncated_inversion():
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict]]:
     path = tmp_path_factory.mktemp("comparison") / "all"
     scenario = small(link={"decision": "hard"})
-    return path, run(scenario, path, "pairzero,perfect_mean,perfect_sign,feedsign,decomfl,fedsgd,fedavg_lora,fo_ota")
+    with drawings.sharp():
+        return path, run(scenario, path, "pairzero,perfect_mean,perfect_sign,feedsign,decomfl,fedsgd,fedavg_lora,fo_ota")
 
 
 def test_methods_that_are_the_same_but_for_their_bits_end_at_the_same_weights(compared):

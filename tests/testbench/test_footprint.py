@@ -101,7 +101,7 @@ def test_ratios_and_bits_of_the_table():
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_measurement_is_of_a_process_of_its_own_and_sees_what_is_allocated(tmp_path, monkeypatch):
+def test_a_measurement_is_of_a_process_of_its_own_and_sees_what_is_allocated(tmp_path, monkeypatch, sharp):
     """A method that holds 96 MiB for a moment is measured 96 MiB larger, whatever this process holds; the files say so."""
     (tmp_path / "greedy.py").write_text(
         "import torch\n"
@@ -113,16 +113,13 @@ def test_a_measurement_is_of_a_process_of_its_own_and_sees_what_is_allocated(tmp
     monkeypatch.syspath_prepend(tmp_path)
     console, out = Console(width=200, record=True), tmp_path / "out"
     returned = memory(
-        console, "demo", models=[], chosen="inference_answer,greedy:build", batch=2, tokens="24", device=None, overrides=[],
-        out=out,
-    )  # fmt: skip
-    assert [row["method"] for row in returned] == ["inference_answer", "greedy:build"]
-    plain, greedy = json.loads((out / "memory.json").read_text())["rows"]
+        console, "demo", models=[], chosen="greedy:build", batch=2, tokens="24", device=None, overrides=[], out=out
+    )
+    assert [row["method"] for row in returned] == ["greedy:build"]
+    (greedy,) = json.loads((out / "memory.json").read_text())["rows"]
     assert greedy["peak_mib"] - greedy["model_mib"] == pytest.approx(96.0, abs=4.0)
-    assert plain["peak_mib"] - plain["model_mib"] < 20.0
     assert greedy["weights"] == greedy["trained"] == 83_264
-    assert greedy["over_inference"] == pytest.approx(greedy["peak_mib"] / plain["peak_mib"], rel=0.01)
-    assert (out / "memory.csv").read_text().count("\n") == 3
+    assert (out / "memory.csv").read_text().count("\n") == 2
     assert (out / "figures" / "memory.png").stat().st_size > 10_000
     assert "K = 5 devices" in console.export_text()
 

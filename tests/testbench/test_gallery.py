@@ -71,7 +71,7 @@ def test_sign_reversal_of_gaussian_projections_is_a_normal_tail():
     assert np.abs(e - expected).max() < 0.03
 
 
-def test_a_link_figure_is_drawn_resumed_and_drawn_again(tmp_path, monkeypatch):
+def test_a_link_figure_is_drawn_resumed_and_drawn_again(tmp_path, monkeypatch, sharp):
     from testbench.gallery import f11
 
     job = Job("F11", tmp_path, sets=["link.air=numpy"], workers=1)
@@ -148,7 +148,7 @@ def test_a_delegate_takes_the_files_of_its_command(tmp_path, monkeypatch):
         _delegate.run_command(Job("F8", tmp_path / "x", redraw=True), "run", {}, files, resumes=False)
 
 
-def test_tables_are_pictures_and_markdown(tmp_path):
+def test_tables_are_pictures_and_markdown(tmp_path, sharp):
     path = draw_table(tmp_path, "T9", "title", ["a", "b"], [["1", "2 ± 3"]], "a caption")
     assert path.read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "T9.pdf").read_bytes()[:4] == b"%PDF"

@@ -104,7 +104,7 @@ def test_a_sampled_plan_keeps_its_promise_by_finer_accounting():
     assert 0.95 * 5.0 < finer < row.epsilons["pld"] < coarser
 
 
-def test_plan_from_the_command_line(run, tmp_path):
+def test_plan_from_the_command_line(run, tmp_path, sharp):
     code, out, err = run("plan", "--rounds", "50", "--snr-max-db", "-5", "--out", "p")
     assert code == 0, err
     for words in ("static, as printed", "What accounting is worth", "erratum: N0 is the variance", "warning: delta = 0.01"):
@@ -251,7 +251,7 @@ def test_audits_of_runs_compare_with_what_was_claimed():
     assert done[0].scores.audible_mu.max() <= attack.mu_known
 
 
-def test_audits_of_runs_from_the_command_line(run, tmp_path):
+def test_audits_of_runs_from_the_command_line(run, tmp_path, sharp):
     sets = [x for s in ("federation.rounds=10", "task.train_examples=60", "task.validation_examples=20") for x in ("--set", s)]
     base = tmp_path / "s.toml"
     base.write_text(canary_scenario(quick=True).to_toml(), encoding="utf-8")
@@ -296,7 +296,7 @@ def test_curves_have_a_row_per_seed_and_private_contestants_their_plan():
     assert not np.array_equal(curves["free"][2], curves["private"][2])
 
 
-def test_a_figure_by_one_command(run, tmp_path):
+def test_a_figure_by_one_command(run, tmp_path, sharp):
     code, out, err = run("figure", "f3", "--quick", "--out", "f")
     assert code == 0, err
     for name in ("F3.png", "F3.pdf", "F3.csv"):

@@ -18,6 +18,7 @@ from testbench.reports.slot import compute_slot
 from testbench.run_folder import RunFolder
 from testbench.runner import run_scenario
 from testbench.scenario import load
+from tests import drawings
 
 SHORT = [
     "federation.rounds=4",
@@ -27,6 +28,12 @@ SHORT = [
     "task.train_examples=64",
 ]
 SHORT += ["task.train_examples=64", "task.validation_examples=40", "uplink.transport=inproc"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rendered():
+    with drawings.sharp():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from testbench.replaying import replay_run
 from testbench.run_folder import RunFolder
 from testbench.runner import Watcher, run_scenario
 from testbench.scenario import Scenario, build, load
+from tests import drawings
 from tests.forked import run as command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +61,8 @@ def environment() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "run"
-    run_scenario(small(), RunFolder(path))
+    with drawings.sharp():
+        run_scenario(small(), RunFolder(path))
     return path
 
 

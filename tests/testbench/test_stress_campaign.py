@@ -88,7 +88,7 @@ class StopAfter(Observer):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_test_ends_in_the_same_table(tmp_path, monkeypatch):
+def test_an_interrupted_test_ends_in_the_same_table(tmp_path, monkeypatch, sharp):
     with monkeypatch.context() as undrawn:
         undrawn.setattr("testbench.stress.figures.draw_figures", lambda *arguments: None)
         whole = run_stress(plan(), StressFolder(tmp_path / "whole"), workers=1)
@@ -221,7 +221,7 @@ def test_the_command_line(capsys, monkeypatch, tiny, tmp_path):
     assert "could not be measured" in err
 
 
-def test_fine_tuning_at_a_few_points(tmp_path):
+def test_fine_tuning_at_a_few_points(tmp_path, sharp):
     settings = {
         "axes": {"lost_broadcast": {"range": "0,50%", "resync_every": 2}},
         "presets": [],

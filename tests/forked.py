@@ -64,8 +64,12 @@ class Processes:
 
     def start(self, name: str, *arguments: str) -> BaseProcess:
         """Start ``pairzero ARGUMENTS``; both its streams go to the log of ``name``."""
+        return self.call(name, _command, *arguments)
+
+    def call(self, name: str, target: Callable[..., None], *arguments: object) -> BaseProcess:
+        """Start a function of a module; both its streams go to the log of ``name``."""
         log = str(self._folder / f"{name}.log")
-        process = start(_apart, log, log, os.getcwd(), _command, arguments)
+        process = start(_apart, log, log, os.getcwd(), target, arguments)
         self._running.append(process)
         return process
 
@@ -73,12 +77,12 @@ class Processes:
         path = self._folder / f"{name}.log"
         return path.read_text() if path.is_file() else ""
 
-    def wait(self, name: str, pattern: str, timeout_s: float = 120.0) -> None:
+    def wait(self, name: str, pattern: str, timeout_s: float = 120.0, pause_s: float = 0.02) -> None:
         """Return when the log of ``name`` shows the pattern."""
         deadline = time.monotonic() + timeout_s
         while not re.search(pattern, self.log(name)):
             assert time.monotonic() < deadline, f"{name} did not say {pattern}: {self.log(name)}"
-            time.sleep(0.02)
+            time.sleep(pause_s)
 
     def end(self) -> None:
         for process in self._running:

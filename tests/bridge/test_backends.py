@@ -19,6 +19,7 @@ from bridge.links import phy_link_factory
 from bridge.process import AirServerProcess
 from phy import backends
 from phy.errors import BackendMissing
+from tests.bridge.blocks import PARTS
 from tests.tensorflow_needed import BACKENDS, needs_tensorflow
 
 SEED = 21
@@ -57,16 +58,6 @@ LINKS: dict[str, dict[str, Any]] = {
         "burst": {"air": "time_channel"},
     },
 }
-PARTS = [
-    *(f"tests.bridge.blocks.in_{place}:{name}" for place in ("torch", "keras") for name in (
-        "Matched", "WrongShape", "WrongType", "NotANumber", "Raises", "RaisesInAGraph", "Exits", "Nothing", "CannotBeMade",
-        "NotThere",
-        "ChannelOfRealNumbers", "ChannelOfInfinities", "ChannelOfAnotherShape", "Interferer", "InterfererInAGraph",
-    )),
-    *(f"tests.bridge.blocks.in_numpy:{name}" for name in (
-        "ChannelOfRealNumbers", "ChannelOfInfinities", "ChannelOfAnotherShape", "Raises", "NotAReceiver",
-    )),
-]  # fmt: skip
 
 
 def batch(scalars: int = 2) -> tuple[Any, Any]:
@@ -89,8 +80,11 @@ def servers() -> Iterator[dict[str, AirServerProcess]]:
 
 
 @pytest.fixture
-def serve(servers: dict[str, AirServerProcess]) -> Any:
+def serve(servers: dict[str, AirServerProcess], request: pytest.FixtureRequest) -> Any:
     def started(backend: str) -> AirServerProcess:
+        if backend == "tensorflow":
+            shared: AirServerProcess = request.getfixturevalue("tensorflow_server")
+            return shared
         if backend not in servers:
             servers[backend] = AirServerProcess(backend=backend, parts=PARTS).start()
         return servers[backend]

@@ -81,7 +81,7 @@ def test_correct_guesses_are_counted_as_by_hand(m, share, seed):
     assert one_run.count_correct(scores, coins, r) == expected
 
 
-def above(draw, truth, delta, guesses, repeats=300):
+def above(draw, truth, delta, guesses, repeats=150):
     return sum(one_run.audit_one_run(*draw(np.random.default_rng(s)), delta, guesses).epsilon > truth for s in range(repeats))
 
 
@@ -93,7 +93,7 @@ def test_coverage_on_randomised_response(guesses):
         coins = rng.random(100) < 0.5
         return np.where(rng.random(100) < 1 / (1 + math.exp(-epsilon)), coins, ~coins).astype(float), coins
 
-    assert above(draw, epsilon, 0.0, guesses) <= binom.ppf(0.999, 300, 0.05)
+    assert above(draw, epsilon, 0.0, guesses) <= binom.ppf(0.999, 150, 0.05)
 
 
 def test_coverage_on_a_gaussian_mechanism():
@@ -103,7 +103,7 @@ def test_coverage_on_a_gaussian_mechanism():
         coins = rng.random(200) < 0.5
         return mu * coins + rng.normal(0, 1, 200), coins
 
-    assert above(draw, gdp.epsilon(mu, delta), delta, (10, 40)) <= binom.ppf(0.999, 300, 0.05)
+    assert above(draw, gdp.epsilon(mu, delta), delta, (10, 40)) <= binom.ppf(0.999, 150, 0.05)
 
 
 def test_a_leaky_mechanism_is_found():
@@ -137,7 +137,7 @@ def test_coverage_of_the_gaussian_bound():
             coins = rng.random(150) < 0.5
             v = one_run.count_correct(mu * coins + rng.normal(0, 1, 150), coins, guesses)
             exceeded += one_run.gaussian_rejected(150, guesses, v, mu, 0.05)
-        assert exceeded <= binom.ppf(0.999, 300, 0.05)
+        assert exceeded <= binom.ppf(0.999, 150, 0.05)
 
 
 def test_the_gaussian_bound_can_fail_where_the_claim_is_false():

@@ -1,10 +1,6 @@
 """A federation that is killed at any instant and resumed ends with the weights of one that never stopped."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,17 +8,8 @@ from typing import Any
 import pytest
 
 from learning.parameters import weights_sha256
+from tests.forked import Processes
 from tests.learning.tiny import QuadraticObjective, tiny_federation
-
-RUNNER = """
-import json, sys
-from tests.learning.tiny import QuadraticObjective, tiny_federation
-federation = tiny_federation(sys.argv[1], objective=QuadraticObjective(), rounds=10**6, faults=json.loads(sys.argv[2]))
-federation.resume()
-for record in federation.run():
-    print(record.round, flush=True)
-"""
-
 
 FAULTS = {
     "miss_probability": 0.1,
@@ -35,22 +22,25 @@ FAULTS = {
 }
 
 
+def run_on(path: str, faults: dict[str, Any]) -> None:
+    federation = tiny_federation(path, objective=QuadraticObjective(), rounds=10**6, faults=faults)
+    federation.resume()
+    for record in federation.run():
+        print(record.round, flush=True)
+
+
 @pytest.mark.parametrize(("pause", "faults"), [(0.004, {}), (0.05, {}), (0.05, FAULTS)])
-def test_killed_and_resumed_is_uninterrupted(pause: float, faults: dict[str, Any], tmp_path: Path) -> None:
+def test_killed_and_resumed_is_uninterrupted(
+    pause: float, faults: dict[str, Any], tmp_path: Path, processes: Processes
+) -> None:
     path = tmp_path / "j.sqlite"
-    runner = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(path), json.dumps(faults)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert runner.stdout is not None
-    assert runner.stdout.readline() == "0\n"
+    runner = processes.call("runner", run_on, str(path), faults)
+    processes.wait("runner", "^0\n", pause_s=0.0)
     time.sleep(pause)
-    os.kill(runner.pid, signal.SIGKILL)
-    applied = 1 + len(runner.stdout.read().split("\n")[:-1])
-    runner.wait()
-    runner.stdout.close()
+    runner.kill()
+    runner.join()
+    assert runner.exitcode == -signal.SIGKILL
+    applied = processes.log("runner").count("\n")
 
     resumed = tiny_federation(path, objective=QuadraticObjective(), faults=faults)
     reached = resumed.resume()

@@ -1,7 +1,6 @@
 """Whole runs on every backend, and the blocks that ship as examples."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,19 +80,8 @@ def example(framework: str, name: str) -> str:
     return f"testbench.examples.{framework}_{name}:{classes[name]}"
 
 
-def serving(framework: str) -> AirServerProcess:
-    backend = {"torch": "sionna", "keras": "tensorflow"}[framework]
-    return AirServerProcess(backend=backend, parts=[example(framework, name) for name in ("receiver", "channel")])
-
-
-@pytest.fixture(scope="module")
-def keras() -> Iterator[AirServerProcess]:
-    with serving("keras") as server:
-        yield server
-
-
 @needs_tensorflow
-def test_a_private_run_is_planned_here_and_played_there(keras, tmp_path):
+def test_a_private_run_is_planned_here_and_played_there(tensorflow_server, tmp_path):
     """The plan samples channels in the learner's process, which has no TensorFlow; the run itself is the backend's."""
     sections = {
         "privacy": {"epsilon": 20.0, "delta": 0.01},
@@ -102,7 +90,7 @@ def test_a_private_run_is_planned_here_and_played_there(keras, tmp_path):
         "link": {"csi": {"estimator": "perfect"}},
     }
     run = {}
-    for backend, uplink in (("numpy", {"transport": "inproc"}), ("tensorflow", {"endpoint": keras.endpoint})):
+    for backend, uplink in (("numpy", {"transport": "inproc"}), ("tensorflow", {"endpoint": tensorflow_server.endpoint})):
         folder = RunFolder(tmp_path / backend)
         scenario = small(**sections, air={"backend": backend}, uplink=uplink)
         assert run_scenario(scenario, folder, figures=False).summary["backend"] == backend
@@ -139,7 +127,7 @@ def asked(framework: str, server: AirServerProcess) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def torchs() -> dict[str, np.ndarray]:
-    with serving("torch") as server:
+    with AirServerProcess(parts=[example("torch", name) for name in ("receiver", "channel")]) as server:
         return asked("torch", server)
 
 
@@ -172,6 +160,6 @@ def test_the_saturating_channel_saturates(torchs):
 
 
 @needs_tensorflow
-def test_the_keras_examples_are_the_torch_examples(torchs, keras):
-    for name, values in asked("keras", keras).items():
+def test_the_keras_examples_are_the_torch_examples(torchs, tensorflow_server):
+    for name, values in asked("keras", tensorflow_server).items():
         assert np.allclose(values, torchs[name], atol=1e-5, equal_nan=True), name

@@ -100,7 +100,7 @@ def test_a_sampled_plan_keeps_its_promise_by_finer_accounting():
     row = make_plan(scenario, examples).row("solution")
     assert 0.95 * 5.0 < row.epsilons["pld"] <= 5.0
     release = Release(row.mu, sampling_rate=0.05, relation="record_add_remove")
-    coarser, finer = (find("pld")(levels=levels).epsilon(release, 1e-5) for levels in (24, 200))
+    coarser, finer = (find("pld")(levels=levels).epsilon(release, 1e-5) for levels in (24, 100))
     assert 0.95 * 5.0 < finer < row.epsilons["pld"] < coarser
 
 

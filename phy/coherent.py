@@ -85,7 +85,8 @@ class CoherentMode:
             heard = active.sum(axis=1).astype(np.float64)
             lost = (heard == 0) | (amplitude == 0)
         turned = np.conj(effective)
-        precoder = turned * weight
+        # A receiver's preamble needs the phases alone again; otherwise nothing does.
+        precoder = np.multiply(turned, weight, out=None if self._has_preamble else turned)
         symbols = self._scheme.encode(payloads)
         if self._artificial is not None:
             drawn = self._cached.complex_normal("artnoise", devices, first, batch, symbols.shape[2])
@@ -98,9 +99,11 @@ class CoherentMode:
             heard_safe = np.maximum(heard, 1.0)
         else:
             heard_safe = heard
-        received = np.broadcast_to(level, gains.shape)
-        state = (heard_safe, symbols, precoder, received if active is None else received * active)
-        reference = self._reference(turned, gains, active) if self._has_preamble else np.empty((0, devices), np.complex64)
+        reference, received = np.empty((0, devices), np.complex64), None
+        if self._has_preamble:
+            reference = self._reference(turned, gains, active)
+            received = np.broadcast_to(level, gains.shape) if active is None else level * active
+        state = (heard_safe, symbols, precoder, received)
         return Prepared(coefficients[..., None], reference, heard, lost, amplitude.astype(np.float64), vector, state)
 
     @staticmethod

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from phy.burst.layout import BurstLayout
     from phy.waveform_airs import MakeAir
 
-# Elements (devices x rounds x antennas) worked on at once: small enough to stay in a core's cache.
-_CHUNK_ELEMENTS = 65536
+# Elements (devices x rounds x antennas) worked on at once: few enough for a core's cache, enough to outweigh 0.2 ms of calls.
+_CHUNK_ELEMENTS = 131072
 
 # Up to so many scalars have a diagnostic each; more are entries of a gradient, which nobody reads one by one.
 _FEW_SCALARS = 64
@@ -183,6 +183,7 @@ class Link:
         parts = []
         for low, high in _runs(rounds, GROUP_ROUNDS):
             first, who = int(rounds[low]), None if present is None else present[low:high]
+            self._check_clipped(payloads[low:high])
             sounded = self._carrier.sounded(payloads.shape[1], first, high - low)
             prepared = self._mode.prepare(first, payloads[low:high], who, sounded)
             parts.append(self._carrier.observed(first, prepared, sounded))
@@ -207,12 +208,6 @@ class Link:
             )
         if rounds.min() < 0 or rounds.max() >= _LAST_ROUND:
             raise BadPayload(f"round indices must lie in 0 .. 2^48 - 1, got {rounds.min()} .. {rounds.max()}")
-        # One comparison refuses NaN as well: min and max propagate it.
-        peak = max(-payloads.min(), payloads.max())
-        if np.isnan(peak):
-            raise BadPayload("a payload is not a number")
-        if not peak <= self.config.clip:
-            raise BadPayload(f"a payload of magnitude {peak} exceeds the clip {self.config.clip}; clip before sending")
         if present is not None:
             present = np.asarray(present)
             if present.dtype != np.bool_:
@@ -221,8 +216,17 @@ class Link:
                 raise BadPayload(f"present must have shape {payloads.shape[:2]}, got {present.shape}")
         return rounds, payloads, present
 
+    def _check_clipped(self, payloads: NDArray[np.float64]) -> None:
+        # One comparison refuses NaN as well: min and max propagate it.
+        peak = max(-payloads.min(), payloads.max())
+        if np.isnan(peak):
+            raise BadPayload("a payload is not a number")
+        if not peak <= self.config.clip:
+            raise BadPayload(f"a payload of magnitude {peak} exceeds the clip {self.config.clip}; clip before sending")
+
     def _consecutive(self, first: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> LinkResult:
         """Rounds first .. first+B-1 for payloads [B, K, n] and present [B, K]."""
+        self._check_clipped(payloads)  # here, where they are read anyway
         if self._detection == "orthogonal":
             return self._in_turns(first, payloads, present)
         batch, devices, _ = payloads.shape

@@ -27,7 +27,10 @@ class Part:
 
     def encode(self, payloads: NDArray[np.float64]) -> NDArray[np.float32]:
         """Payloads in [-clip, clip] to real symbols in [-1, 1], any shape."""
-        return (payloads * (1.0 / self._clip)).astype(np.float32)
+        symbols = np.empty(payloads.shape, np.float32)
+        # Multiplied in double precision, rounded once, and without a double precision array in between.
+        np.multiply(payloads, 1.0 / self._clip, out=symbols, casting="same_kind")
+        return symbols
 
     def decode(self, symbol_sum: NDArray[np.float64], heard: NDArray[np.float64]) -> NDArray[np.float64]:
         """Estimated sum of symbols and number of devices heard, both [B], to estimates [B]."""

@@ -40,7 +40,7 @@ def bench_link(benchmark: Any, record: Any, interleaved: Any, csi: str, air: str
     draws = KeyedDraws(1)
     payloads = np.random.default_rng(0).uniform(-1, 1, (ROUNDS, DEVICES, 1))
     rounds = np.arange(ROUNDS)
-    step = 5 * GROUP_ROUNDS  # the link's own portions at this K
+    step = 10 * GROUP_ROUNDS  # the link's own portions at this K
     purposes = ["fading"] if csi == "perfect" else ["fading", "pilot"]
 
     def draw() -> None:

@@ -23,10 +23,11 @@ def pytest_configure() -> None:
 _STARTING = [
     *("bridge/test_backends", "testbench/test_backends", "phy/test_conformance", "phy/test_notebook", "test_tutorials"),
     *("bridge/test_phy_link", "bridge/test_process", "testbench/test_run", "testbench/test_run_tasks"),
-    *("testbench/test_fleet", "testbench/test_stress_campaign", "learning/test_kill", "testbench/test_cli"),
+    *("testbench/test_fleet", "testbench/test_stress_campaign", "testbench/test_sweep", "testbench/test_sdr"),
+    *("testbench/test_captures_command", "testbench/test_cli", "learning/test_kill", "pairzero/test_examples", "test_docs"),
 ]
 # Modules that prepare something once for many tests.
-_PREPARING = ("testbench/", "pairzero/", "test_docs")
+_PREPARING = ("testbench/", "pairzero/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

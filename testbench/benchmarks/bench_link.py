@@ -14,6 +14,8 @@ from phy.link import Link
 
 DEVICES, ROUNDS = 100, 12_800
 TARGETS = {"perfect": 300_000.0, "ls": 150_000.0}
+# What those targets are on a machine where Sionna's blocks, called round by round, do some 20,000 rounds a second.
+SIONNAS = 20_000.0
 
 
 def sionna_round_by_round(rounds: int) -> Callable[[], None]:
@@ -52,7 +54,8 @@ def bench_link(benchmark: Any, record: Any, interleaved: Any, csi: str, air: str
     few = ROUNDS // 64
     whole_s, draw_s, sionna_s = interleaved(lambda: link.aggregate(rounds, payloads), draw, sionna_round_by_round(few))
     main = air == "sionna"
+    over = TARGETS[csi] / SIONNAS if main else None
     record(f"link, {csi} CSI, {air} air: rounds/s", ROUNDS / whole_s, TARGETS[csi] if main else None, "high")
     record(f"link, {csi} CSI, {air} air: share of RNG", draw_s / whole_s, 0.5 if main else None, "high")
-    record(f"link, {csi} CSI, {air} air: speed over Sionna's", (sionna_s / few) / (whole_s / ROUNDS), None, "high")
+    record(f"link, {csi} CSI, {air} air: speed over Sionna's", (sionna_s / few) / (whole_s / ROUNDS), over, "high")
     benchmark.pedantic(link.aggregate, args=(rounds, payloads), rounds=10, warmup_rounds=2)

@@ -1,13 +1,14 @@
 """Air servers as processes that start fast: real ones, forked from the process that has read Sionna once.
 
-``tests/bridge/test_process.py``, ``test_startup.py`` and the servers of TensorFlow start from nothing, as everywhere else.
+Those of ``tests/bridge/test_process.py``, of TensorFlow, and inside :func:`from_nothing` start as they do everywhere else.
 """
 
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
@@ -92,3 +93,13 @@ def start(command: Sequence[str], environment: Mapping[str, str]) -> Any:
 def install() -> None:
     """From now on the servers that this process starts are forked ones."""
     bridge.process._start = start
+
+
+@contextmanager
+def from_nothing() -> Iterator[None]:
+    """Servers as users start them."""
+    before, bridge.process._start = bridge.process._start, _start_from_nothing
+    try:
+        yield
+    finally:
+        bridge.process._start = before

@@ -13,6 +13,7 @@ from bridge.errors import ConfigRefused, ServerRefused
 from bridge.links import phy_link_factory
 from bridge.process import AirServerProcess
 from bridge.server import InprocAirServer
+from tests.forked_server import from_nothing
 
 pytest.importorskip("phy.link")
 
@@ -49,7 +50,7 @@ def ipc() -> Iterator[AirServerProcess]:
 
 @pytest.fixture(scope="module")
 def tcp() -> Iterator[AirServerProcess]:
-    with AirServerProcess("tcp://127.0.0.1:0") as server:
+    with from_nothing(), AirServerProcess("tcp://127.0.0.1:0") as server:
         yield server
 
 

@@ -1,6 +1,7 @@
-"""Fixtures of several folders, and the collection of garbage."""
+"""Fixtures of several folders, the order of tests, and the collection of garbage."""
 
 import gc
+import os
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -37,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     here = Path(__file__).parent
     files = [(path, list(tests)) for path, tests in groupby(items, lambda item: item.path)]
-    names = {path: path.relative_to(here).with_suffix("").as_posix() for path, _ in files}
+    names = {path: os.path.relpath(path.with_suffix(""), here) for path, _ in files}
     rank = {name: place for place, name in enumerate(_STARTING)}
     starting = sorted((f for f in files if names[f[0]] in rank), key=lambda f: rank[names[f[0]]])
     preparing = [f for f in files if f not in starting and names[f[0]].startswith(_PREPARING)]

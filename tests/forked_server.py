@@ -75,7 +75,7 @@ def _serve(
 
 def _let_go(pipes: Sequence[int]) -> None:
     """Close what only a fork inherits: the other ends of its pipes (it ends with its input), a run's lock and journal."""
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/dev/fd"):
         try:
             if int(name) in pipes or (int(name) > 2 and stat.S_ISREG(os.fstat(int(name)).st_mode)):
                 os.close(int(name))

@@ -137,7 +137,7 @@ def test_coverage_of_the_gaussian_bound():
             coins = rng.random(150) < 0.5
             v = one_run.count_correct(mu * coins + rng.normal(0, 1, 150), coins, guesses)
             exceeded += one_run.gaussian_rejected(150, guesses, v, mu, 0.05)
-        assert exceeded <= binom.ppf(0.999, 150, 0.05)
+        assert exceeded <= binom.ppf(0.999, 300, 0.05)
 
 
 def test_the_gaussian_bound_can_fail_where_the_claim_is_false():

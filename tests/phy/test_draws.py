@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from phy.draws import GROUP_ROUNDS, CachedDraws, KeyedDraws, purpose_key
+from phy.draws import GROUP_ROUNDS, CachedDraws, KeyedDraws, _exponential, purpose_key
 
 _M = (1 << 64) - 1
 
@@ -57,6 +57,17 @@ def test_deep_fades_have_their_probability():
     count = int((energy < 1e-5).sum())
     assert stats.binomtest(count, energy.size, -np.expm1(-1e-5)).pvalue > 1e-3
     assert energy.min() > 0
+
+
+def test_squared_radii_are_those_of_all_32_bits():
+    top = 2**32 - 1
+    edges = [0, 1, 2, 2**23, 2**24 + 1, 2**31, top, *(top - 2**n for n in range(32)), *range(4228379000, 4228381000, 7)]
+    u = np.array(edges, np.uint64)
+    words = np.concatenate([u, np.random.default_rng(0).integers(0, 2**32, 100_000, np.uint64)])
+    # 1 - (u + 1/2) / 2^32 is exact in double precision, and so is its logarithm's argument.
+    expected = -np.log1p(-((top - words.astype(np.float64)) + 0.5) * 2.0**-32)
+    found = _exponential((words | np.uint64(7 << 32)).view(np.uint32).reshape(1, -1))[0]
+    assert np.abs(found / expected - 1).max() < 2e-6
 
 
 def test_purposes_devices_rounds_and_seeds_are_unrelated():

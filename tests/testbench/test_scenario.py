@@ -35,6 +35,10 @@ def test_the_seed_and_the_clip_are_written_once():
     ("text", "sentence"),
     [
         ("[link]\nsnr_max_bd = 3", r"no setting link.snr_max_bd; did you mean link.snr_max_db\?"),
+        ("[link]\nsnr = 3", r"no setting link.snr; did you mean link.snr_max_db\?"),
+        ("[csi]\nestimator = 'ls'", r"no setting csi; did you mean link.csi.estimator\?"),
+        ("[task]\nbatch = 3", r"no setting task.batch; did you mean federation.batch_size\?"),
+        ("[federation]\nlr = 1", r"no setting federation.lr; valid keys here are .*batch_size"),
         ("[federation]\nlearning_rate = 1", r"did you mean zeroth_order.learning_rate\?"),
         ("[lnk]\nscheme = 'sign'", r"no setting lnk; did you mean link\?"),
         ("[link.csi]\nestimatr = 'ls'", r"did you mean link.csi.estimator\?"),

@@ -6,7 +6,7 @@ s_k in [-1, 1]; channel estimate h_k'; combiner v and effective estimate f_k = v
 decision variable Re(v^H y) / a, whose noise variance is N0 / (2 a^2).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,32 @@ from phy.modes import Bools, Complexes, Floats, Prepared
 # Amplitudes are shrunk by this, more than float32 rounding can add, so that the peak power is kept without exception. The
 # receiver knows the shrunk amplitude, so that nothing is biased.
 _POWER_MARGIN = np.float32(1.0 - 2.0**-20)
+
+
+class Sent(NamedTuple):
+    """What the parts of coherent links ask of :class:`phy.modes.Prepared` beside what all share.
+
+    ``counted`` [B]: devices heard, at least 1; ``symbols`` [B, K, n]; the precoder as two factors, ``conjugate`` [B, K] of the
+    effective estimate f and the real ``weight`` [B, K], level / |f|^2; ``gains`` [B, K], |f|^2; ``received`` [B, K]: amplitude
+    at which a full-scale symbol is to arrive, None where no preamble is sent.
+    """
+
+    counted: Floats
+    symbols: NDArray[np.float32]
+    conjugate: Complexes
+    weight: NDArray[np.float32]
+    gains: NDArray[np.float32]
+    received: NDArray[np.float32] | None
+
+    @property
+    def precoder(self) -> Complexes:
+        """What devices multiply their symbols with. [B, K]."""
+        return np.asarray(self.conjugate * self.weight)
+
+    @property
+    def energy(self) -> NDArray[np.float32]:
+        """|precoder|^2 [B, K], from real factors."""
+        return np.asarray(np.square(self.weight) * self.gains)
 
 
 class CoherentMode:
@@ -84,15 +110,16 @@ class CoherentMode:
             weight *= active
             heard = active.sum(axis=1).astype(np.float64)
             lost = (heard == 0) | (amplitude == 0)
-        turned = np.conj(effective)
-        # A receiver's preamble needs the phases alone again; otherwise nothing does.
-        precoder = np.multiply(turned, weight, out=None if self._has_preamble else turned)
+        conjugate = np.conj(effective)
         symbols = self._scheme.encode(payloads)
         if self._artificial is not None:
             drawn = self._cached.complex_normal("artnoise", devices, first, batch, symbols.shape[2])
             scale = self._of_rounds("artificial_noise", self._artificial, first, batch) * np.float32(np.sqrt(2.0))
             symbols = symbols + scale[:, None, None] * drawn.real.transpose(0, 2, 1)
-        coefficients = precoder[:, :, None] * symbols
+        scaled = weight[:, :, None] * symbols
+        coefficients = conjugate[:, :, None] * scaled
+        energy = np.square(scaled, out=scaled)
+        energy *= gains[:, :, None]
         # A lost round has amplitude or count zero: its estimate is thrown away, but must not warn on the way.
         if lost.any():
             amplitude = np.where(lost, np.float32(1), amplitude)
@@ -101,17 +128,18 @@ class CoherentMode:
             heard_safe = heard
         reference, received = np.empty((0, devices), np.complex64), None
         if self._has_preamble:
-            reference = self._reference(turned, gains, active)
+            reference = self._reference(conjugate, gains, active)
             received = np.broadcast_to(level, gains.shape) if active is None else level * active
-        state = (heard_safe, symbols, precoder, received)
-        return Prepared(coefficients[..., None], reference, heard, lost, amplitude.astype(np.float64), vector, state)
+        state = Sent(heard_safe, symbols, conjugate, weight, gains, received)
+        shared = (reference, heard, lost, amplitude.astype(np.float64), vector)
+        return Prepared(coefficients[..., None], energy, *shared, state)
 
     @staticmethod
-    def _reference(turned: Complexes, gains: NDArray[np.float32], active: Bools | None) -> Complexes:
+    def _reference(conjugate: Complexes, gains: NDArray[np.float32], active: Bools | None) -> Complexes:
         unit = 1.0 / np.sqrt(gains)
         if active is not None:
             unit *= active
-        return np.asarray(turned * unit, np.complex64)
+        return np.asarray(conjugate * unit, np.complex64)
 
     def _of_rounds(self, name: str, values: NDArray[np.float32], first: int, rounds: int) -> NDArray[np.float32]:
         """Values of rounds first .. first+B-1, or one for all. [B], or [1]."""
@@ -141,7 +169,7 @@ class CoherentMode:
     def decode(self, prepared: Prepared, symbol_sum: Floats) -> Floats:
         """Estimated sums of symbols [B] to estimates [B]."""
         assert prepared.state is not None
-        decoded: Floats = self._scheme.decode(symbol_sum, prepared.state[0])
+        decoded: Floats = self._scheme.decode(symbol_sum, prepared.state.counted)
         return decoded
 
 

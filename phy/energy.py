@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from phy.combining import squared_modulus
 from phy.config import LinkConfig
 from phy.draws import KeyedDraws
 from phy.modes import Bools, Complexes, Floats, Prepared
@@ -82,14 +83,15 @@ class EnergyMode:
         if present is not None:
             amplitudes *= present[:, :, None, None]
         phases = keyed_phases(self._draws, first, batch, devices, scalars, self.looks)
-        coefficients = phases[..., :, None] * amplitudes[..., None, :]
+        coefficients = (phases[..., :, None] * amplitudes[..., None, :]).reshape(batch, devices, scalars, self.resources)
         reference = np.ones((batch, devices), np.complex64)
         heard = np.full(batch, float(devices))
         if present is not None:
             reference *= present
             heard = present.sum(axis=1).astype(np.float64)
         return Prepared(
-            coefficients=coefficients.reshape(batch, devices, scalars, self.resources),
+            coefficients=coefficients,
+            energy=squared_modulus(coefficients).sum(axis=3),
             reference=reference,
             heard=heard,
             lost=heard == 0,

@@ -66,7 +66,7 @@ class IntervalCarrier:
     def sums(self, first: int, prepared: Prepared, sounded: Complexes) -> Sums:
         """Estimates of sum_k s_k of rounds first .. first+B-1."""
         rounds, devices, scalars, _ = prepared.coefficients.shape
-        _, symbols, precoder, _ = prepared.state
+        symbols, precoder = prepared.state.symbols, prepared.state.precoder
         channel = self._propagation.aged(sounded, first)
         through = channel[:, 0] if prepared.vector is None else project(prepared.vector, channel)
         offsets = self._offsets.draw(devices, first, rounds)

@@ -17,7 +17,6 @@ from phy.backends import versions
 from phy.blocks import BlockReceiver
 from phy.blocks import receiver as named_receiver
 from phy.coherent import CoherentMode
-from phy.combining import squared_modulus
 from phy.config import LinkConfig
 from phy.discovery import make
 from phy.draws import GROUP_ROUNDS, CachedDraws, KeyedDraws
@@ -247,8 +246,11 @@ class Link:
             else:
                 sums = self._block.sums(prepared, self._mode.combined(prepared, carried.noisy))
                 estimates = np.stack([self._mode.decode(prepared, column) for column in sums.T], axis=1)
+        aligned = np.where(prepared.lost, 0.0, prepared.amplitude)
         if self._detection == "coherent":
-            diagnostics = {**diagnostics, "loudest_gain": self._loudest(first, prepared, sounded)}
+            # Where devices know the one coefficient that their symbols meet, nobody arrives above the aligned amplitude.
+            loudest = aligned if self._carrier.exact else self._loudest(first, prepared, sounded)
+            diagnostics = {**diagnostics, "loudest_gain": loudest}
         if lost.any():
             estimates[lost] = np.nan
         expected = np.full(batch, float(devices)) if present is None else present.sum(axis=1).astype(np.float64)
@@ -260,7 +262,7 @@ class Link:
                 **self._targets(payloads, present),
                 "active": prepared.heard,
                 "truncated": expected - prepared.heard,
-                "aligned_gain": np.where(prepared.lost, 0.0, prepared.amplitude),
+                "aligned_gain": aligned,
                 "power_mean": power_mean / np.maximum(expected, 1.0),
                 "power_peak": power_peak,
                 "received_power": power,
@@ -274,9 +276,7 @@ class Link:
         return {"true_mean" + (f"_{i}" if i else ""): self._scheme.target(payloads[:, :, i], present) for i in range(scalars)}
 
     def _loudest(self, first: int, prepared: Prepared, sounded: NDArray[np.complex64]) -> NDArray[np.float64]:
-        if self._carrier.exact:  # nobody arrives above the aligned amplitude
-            return np.where(prepared.lost, 0.0, prepared.amplitude)
-        received = squared_modulus(prepared.state[2]) * self._carrier.energy(first, sounded)
+        received = prepared.state.energy * self._carrier.energy(first, sounded)
         return np.asarray(np.sqrt(received.max(axis=1)), np.float64)
 
     def _in_turns(self, first: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None) -> LinkResult:
@@ -324,10 +324,8 @@ def _carrier(
 
 def _transmit_power(prepared: Prepared) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum over devices (mean over scalars), and maximum, of the energy of a scalar. Both [B]."""
-    rounds, devices, scalars, resources = prepared.coefficients.shape
-    energy = squared_modulus(prepared.coefficients)
-    per_scalar = energy[..., 0] if resources == 1 else energy.sum(axis=3)
-    flat = per_scalar.reshape(rounds, devices * scalars)
+    rounds, devices, scalars = prepared.energy.shape
+    flat = prepared.energy.reshape(rounds, devices * scalars)
     return flat.sum(axis=1) / np.float64(scalars), flat.max(axis=1).astype(np.float64)
 
 

@@ -81,6 +81,28 @@ def test_unbiased_with_perfect_and_mmse_csi_and_biased_as_computed_with_ls():
         assert abs(estimates.mean() - 8.0 * beta) < 4 * estimates.std() / np.sqrt(len(estimates))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"power": {"control": "weakest"}},
+        {"power": {"control": "truncated"}, "csi": {"estimator": "ls"}, "receive_antennas": 3},
+        {"power": {"artificial_noise": 0.8}},
+        {"scheme": "reed", "noncoherent": {"looks": 4}},
+        {"scheme": "fsk_mv"},
+    ],
+)
+def test_power_is_that_of_what_is_sent(settings):
+    one = link(**settings)
+    sent, present = payloads(2000, 6), np.random.default_rng(1).random((2000, 6)) < 0.8
+    coefficients = one._mode.prepare(0, sent, present, one._carrier.sounded(6, 0, 2000)).coefficients.astype(np.complex128)
+    energy = np.square(np.abs(coefficients)).sum(axis=3)[:, :, 0]
+    found = one.aggregate(np.arange(2000), sent, present).diagnostics
+    if "artificial_noise" not in settings.get("power", {}):
+        assert energy.max() <= 1.0
+    np.testing.assert_allclose(found["power_peak"], energy.max(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found["power_mean"], energy.sum(axis=1) / np.maximum(present.sum(axis=1), 1), rtol=1e-6)
+
+
 @pytest.mark.parametrize("antennas", [1, 3])
 @pytest.mark.parametrize("control", ["weakest", "truncated"])
 @pytest.mark.parametrize("csi", ["perfect", "ls", "mmse"])

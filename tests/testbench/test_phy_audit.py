@@ -205,7 +205,7 @@ def test_artificial_noise_on_the_wrong_axis_is_caught(monkeypatch):
 
     def turned(self, first, payloads, present, channel):
         noisy = prepare(self, first, payloads, present, channel)
-        _, symbols, precoder, *_ = noisy.state
+        symbols, precoder = noisy.state.symbols, noisy.state.precoder
         clean = (payloads / 10.0).astype(np.float32)
         coefficients = precoder[:, :, None] * (clean + 1j * (symbols - clean))
         return type(noisy)(**{**vars(noisy), "coefficients": coefficients[..., None].astype(np.complex64)})

@@ -27,9 +27,9 @@ class Part:
 
     def encode(self, payloads: NDArray[np.float64]) -> NDArray[np.float32]:
         """Payloads in [-clip, clip] to real symbols in [-1, 1], any shape."""
-        symbols = np.empty(payloads.shape, np.float32)
-        # Multiplied in double precision, rounded once, and without a double precision array in between.
-        np.multiply(payloads, 1.0 / self._clip, out=symbols, casting="same_kind")
+        symbols = payloads.astype(np.float32)
+        # Rounding keeps the order of payload and clip, so that no symbol exceeds 1.
+        symbols /= np.float32(self._clip)
         return symbols
 
     def decode(self, symbol_sum: NDArray[np.float64], heard: NDArray[np.float64]) -> NDArray[np.float64]:

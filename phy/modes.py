@@ -20,7 +20,7 @@ class Prepared:
     """What K devices send in B rounds of n scalars, each on U resources.
 
     ``coefficients`` [B, K, n, U]: transmit coefficient on each resource; ``energy`` [B, K, n]: sum over U of |c|^2, at most 1
-    (peak power);
+    (peak power; artificial noise has its share on average);
     ``reference`` [B, K]: coefficient of preamble and pilots, of modulus 1 (full power), 0 where silent;
     no rows where nothing but statistics is sent (symbol fidelity of coherent schemes);
     ``heard`` [B]: devices that transmit; ``lost`` [B]: nobody does; ``amplitude`` [B]: aligned gain a, 1 where there is none;

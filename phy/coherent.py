@@ -26,14 +26,14 @@ _POWER_MARGIN = np.float32(1.0 - 2.0**-20)
 class Sent(NamedTuple):
     """What the parts of coherent links ask of :class:`phy.modes.Prepared` beside what all share.
 
-    ``counted`` [B]: devices heard, at least 1; ``symbols`` [B, K, n]; the precoder as two factors, ``conjugate`` [B, K] of the
-    effective estimate f and the real ``weight`` [B, K], level / |f|^2; ``gains`` [B, K], |f|^2; ``received`` [B, K]: amplitude
-    at which a full-scale symbol is to arrive, None where no preamble is sent.
+    ``counted`` [B]: devices heard, at least 1; ``symbols`` [B, K, n]; the precoder as two factors, the ``effective`` estimate
+    f [B, K], of which it takes the conjugate, and the real ``weight`` [B, K], level / |f|^2; ``gains`` [B, K], |f|^2;
+    ``received`` [B, K]: amplitude at which a full-scale symbol is to arrive, None where no preamble is sent.
     """
 
     counted: Floats
     symbols: NDArray[np.float32]
-    conjugate: Complexes
+    effective: Complexes
     weight: NDArray[np.float32]
     gains: NDArray[np.float32]
     received: NDArray[np.float32] | None
@@ -41,7 +41,7 @@ class Sent(NamedTuple):
     @property
     def precoder(self) -> Complexes:
         """What devices multiply their symbols with. [B, K]."""
-        return np.asarray(self.conjugate * self.weight)
+        return np.asarray(np.conj(self.effective * self.weight))
 
     @property
     def energy(self) -> NDArray[np.float32]:
@@ -110,14 +110,14 @@ class CoherentMode:
             weight *= active
             heard = active.sum(axis=1).astype(np.float64)
             lost = (heard == 0) | (amplitude == 0)
-        conjugate = np.conj(effective)
         symbols = self._scheme.encode(payloads)
         if self._artificial is not None:
             drawn = self._cached.complex_normal("artnoise", devices, first, batch, symbols.shape[2])
             scale = self._of_rounds("artificial_noise", self._artificial, first, batch) * np.float32(np.sqrt(2.0))
             symbols = symbols + scale[:, None, None] * drawn.real.transpose(0, 2, 1)
         scaled = weight[:, :, None] * symbols
-        coefficients = conjugate[:, :, None] * scaled
+        coefficients = effective[:, :, None] * scaled
+        np.conj(coefficients, out=coefficients)
         energy = np.square(scaled, out=scaled)
         energy *= gains[:, :, None]
         # A lost round has amplitude or count zero: its estimate is thrown away, but must not warn on the way.
@@ -128,18 +128,18 @@ class CoherentMode:
             heard_safe = heard
         reference, received = np.empty((0, devices), np.complex64), None
         if self._has_preamble:
-            reference = self._reference(conjugate, gains, active)
+            reference = self._reference(effective, gains, active)
             received = np.broadcast_to(level, gains.shape) if active is None else level * active
-        state = Sent(heard_safe, symbols, conjugate, weight, gains, received)
+        state = Sent(heard_safe, symbols, effective, weight, gains, received)
         shared = (reference, heard, lost, amplitude.astype(np.float64), vector)
         return Prepared(coefficients[..., None], energy, *shared, state)
 
     @staticmethod
-    def _reference(conjugate: Complexes, gains: NDArray[np.float32], active: Bools | None) -> Complexes:
+    def _reference(effective: Complexes, gains: NDArray[np.float32], active: Bools | None) -> Complexes:
         unit = 1.0 / np.sqrt(gains)
         if active is not None:
             unit *= active
-        return np.asarray(conjugate * unit, np.complex64)
+        return np.asarray(np.conj(effective * unit), np.complex64)
 
     def _of_rounds(self, name: str, values: NDArray[np.float32], first: int, rounds: int) -> NDArray[np.float32]:
         """Values of rounds first .. first+B-1, or one for all. [B], or [1]."""

@@ -79,11 +79,7 @@ class KeyedDraws:
         np.sqrt(radius, out=radius)
         angle = halves[..., 1::2].astype(np.float32)
         angle *= _ANGLE_STEP
-        out = np.empty(radius.shape, np.complex64)
-        np.multiply(radius, np.cos(angle), out=out.real)
-        np.sin(angle, out=angle)
-        np.multiply(radius, angle, out=out.imag)
-        return out
+        return _polar(radius, angle, np.empty(radius.shape, np.complex64))
 
     def long_complex_normal(self, purpose: str, round_index: int, rows: int, count: int) -> NDArray[np.complex64]:
         """CN(0, 1) samples of one round, for vectors of many samples. Shape [rows, count], complex64.
@@ -103,9 +99,7 @@ class KeyedDraws:
             np.sqrt(radius, out=radius)
             angle = halves[1::2].astype(np.float32)
             angle *= _ANGLE_STEP
-            np.multiply(radius, np.cos(angle), out=out[row].real)
-            np.sin(angle, out=angle)
-            np.multiply(radius, angle, out=out[row].imag)
+            _polar(radius, angle, out[row])
         return out
 
     def uniform(self, purpose: str, devices: int, first_round: int, rounds: int) -> NDArray[np.float64]:
@@ -130,6 +124,14 @@ def _exponential(halves: NDArray[np.uint32]) -> NDArray[np.float32]:
     below_one = (np.invert(halves.reshape(-1)[2 * deep]) + 0.5) * _RADIUS_STEP
     energy.reshape(-1)[deep] = -np.log1p(-below_one)
     return energy
+
+
+def _polar(radius: NDArray[np.float32], angle: NDArray[np.float32], out: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """radius exp(j angle), written to ``out``."""
+    np.cos(angle, out=out.real)
+    np.sin(angle, out=out.imag)
+    out *= radius
+    return out
 
 
 class CachedDraws:

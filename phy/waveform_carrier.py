@@ -205,7 +205,7 @@ class WaveformCarrier:
         elapsed = (layout.reference_sample - pilots.instants_samples) / layout.config.sample_rate_hz
         turns = np.where(self._significant(layout, pilots), pilots.frequency_hz * elapsed, 0.0)
         turned = (pilots.gains * vector).sum(axis=1) * np.exp(2j * np.pi * turns)
-        ratio = np.where(sending, np.abs(prepared.state.conjugate[index] * prepared.state.weight[index]), 0.0)
+        ratio = np.where(sending, np.abs(prepared.state.effective[index] * prepared.state.weight[index]), 0.0)
         gains = np.where(sending, np.where(sending, turned, 0.0) * ratio, 0.0).astype(np.complex64)
         return np.where(sending, pilots.timing_s, 0.0), gains
 

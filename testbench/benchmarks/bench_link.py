@@ -11,6 +11,7 @@ from sionna.phy.channel import AWGN, ApplyFlatFadingChannel, RayleighBlockFading
 from phy.config import LinkConfig
 from phy.draws import GROUP_ROUNDS, KeyedDraws
 from phy.link import Link
+from testbench.benchmarks.turns import in_turn
 
 DEVICES, ROUNDS = 100, 12_800
 TARGETS = {"perfect": 300_000.0, "ls": 150_000.0}
@@ -35,8 +36,9 @@ def sionna_round_by_round(rounds: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("csi", ["perfect", "ls"])
 @pytest.mark.parametrize("air", ["sionna", "numpy"])
-def bench_link(benchmark: Any, record: Any, interleaved: Any, csi: str, air: str) -> None:
-    """Rounds per second, K = 100, and the share of that time that is random numbers."""
+def bench_link(benchmark: Any, record: Any, csi: str, air: str) -> None:
+    """Rounds per second, K = 100, and the share of that time that is random numbers: in all turns, and where a probe found
+    that no neighbour shared the core."""
     config = LinkConfig.model_validate({"clip": 1.0, "csi": {"estimator": csi}, "air": air})
     link = Link(config, 1)
     draws = KeyedDraws(1)
@@ -52,10 +54,16 @@ def bench_link(benchmark: Any, record: Any, interleaved: Any, csi: str, air: str
             draws.complex_normal("noise", 1, first, min(step, ROUNDS - first), 1)
 
     few = ROUNDS // 64
-    whole_s, draw_s, sionna_s = interleaved(lambda: link.aggregate(rounds, payloads), draw, sionna_round_by_round(few))
+    turns = in_turn([lambda: link.aggregate(rounds, payloads), draw, sionna_round_by_round(few)], repeats=45)
+    whole_s, draw_s, sionna_s = turns.medians
     main = air == "sionna"
     over = TARGETS[csi] / SIONNAS if main else None
     record(f"link, {csi} CSI, {air} air: rounds/s", ROUNDS / whole_s, TARGETS[csi] if main else None, "high")
     record(f"link, {csi} CSI, {air} air: share of RNG", draw_s / whole_s, 0.5 if main else None, "high")
+    if main:
+        alone_s, alone_draw_s, _ = turns.unshared_medians
+        record(f"link, {csi} CSI: turns with an unshared core", turns.unshared[:, 0].mean())
+        record(f"link, {csi} CSI, unshared core: rounds/s", ROUNDS / alone_s, TARGETS[csi], "high")
+        record(f"link, {csi} CSI, unshared core: share of RNG", alone_draw_s / alone_s, 0.5, "high")
     record(f"link, {csi} CSI, {air} air: speed over Sionna's", (sionna_s / few) / (whole_s / ROUNDS), over, "high")
     benchmark.pedantic(link.aggregate, args=(rounds, payloads), rounds=10, warmup_rounds=2)

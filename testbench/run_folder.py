@@ -1,7 +1,7 @@
 """The folder of a run: what lies where, and who may write to it.
 
 ``scenario.toml`` (resolved, replayable), ``journal.sqlite`` (a row per round), ``evaluations.jsonl`` (held-out measurements),
-``summary.json``, ``figures/``, ``report.html``.
+``summary.json``, ``figures/``, ``report.html``; ``noise-free/``: the reference's journal and measurements, where asked for.
 """
 
 import fcntl
@@ -92,6 +92,12 @@ class RunFolder:
         """The self-contained report."""
         return self.path / "report.html"
 
+    def reference(self) -> "RunFolder":
+        """The folder of the noise-free reference, made where it is missing: a journal and measurements, nothing else."""
+        folder = RunFolder(self.path / "noise-free")
+        folder.path.mkdir(exist_ok=True)
+        return folder
+
     @property
     def _evaluations(self) -> Path:
         return self.path / "evaluations.jsonl"
@@ -156,6 +162,7 @@ class RunFolder:
     def _clear(self) -> None:
         for name in (self.journal.name, self.journal.name + "-wal", self.journal.name + "-shm", self._evaluations.name):
             (self.path / name).unlink(missing_ok=True)
+            (self.path / "noise-free" / name).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         """Make and take the folder: a second process that tries is refused."""

@@ -122,7 +122,7 @@ def run_scenario(
             watcher.say(f"note: {notes[-1]}")
             reference = []
         else:
-            reference = _noise_free(scenario, data, build, watcher) if scenario.evaluation.noise_free else []
+            reference = _noise_free(scenario, data, build, watcher, folder) if scenario.evaluation.noise_free else []
         with Journal(folder.journal, read_only=True) as journal:
             totals = LinkTotals.of(journal)
             privacy = privacy_keys(scenario, plan, journal, federation.stopped)
@@ -233,7 +233,9 @@ def _label(scenario: Scenario) -> str:
     return "noise-free" if scenario.uplink.transport == "none" else "over the air"
 
 
-def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str, folder: RunFolder | None) -> list[Evaluation]:
+def _go(
+    federation: Federation, scenario: Scenario, watcher: Watcher, label: str, folder: RunFolder, tensorboard: bool = True
+) -> list[Evaluation]:
     """All remaining rounds, measuring held-out data before the first, every so often, and after the last."""
     total = scenario.federation.rounds
     with ExitStack() as stack:
@@ -242,7 +244,7 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             raise RunFolderError(f"the journal holds {done} rounds, more than the {total} asked for; raise federation.rounds")
         watcher.started(label, done, total)
         stack.callback(watcher.finished)
-        evaluations = folder.evaluations(upto=done) if folder is not None else []
+        evaluations = folder.evaluations(upto=done)
         measured = {e.round for e in evaluations}
 
         def measure() -> None:
@@ -253,8 +255,7 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             evaluation = Evaluation(federation.next_round, held_out.score, loss, held_out.metric, held_out.more)
             evaluations.append(evaluation)
             measured.add(evaluation.round)
-            if folder is not None:
-                folder.add_evaluation(evaluation)
+            folder.add_evaluation(evaluation)
             watcher.evaluated(evaluation)
             if curves is not None:
                 curves.evaluated(evaluation.round, evaluation.scores, evaluation.loss)
@@ -268,7 +269,7 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
             if evaluations:
                 watcher.evaluated(evaluations[-1])
         n0 = scenario.link.n0
-        curves = _curves(scenario, folder, done)
+        curves = _curves(scenario, folder, done) if tensorboard else None
         if curves is not None:
             stack.callback(curves.close)
             for evaluation in evaluations:
@@ -304,9 +305,9 @@ def _go(federation: Federation, scenario: Scenario, watcher: Watcher, label: str
     return evaluations
 
 
-def _curves(scenario: Scenario, folder: RunFolder | None, done: int) -> "Curves | None":
+def _curves(scenario: Scenario, folder: RunFolder, done: int) -> "Curves | None":
     wanted = scenario.evaluation.tensorboard
-    if folder is None or not wanted:
+    if not wanted:
         return None
     if wanted == "where_installed" and importlib.util.find_spec("tensorboard") is None:
         return None
@@ -315,9 +316,15 @@ def _curves(scenario: Scenario, folder: RunFolder | None, done: int) -> "Curves 
     return Curves(folder.path / "tensorboard", done)
 
 
-def _noise_free(scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher) -> list[Evaluation]:
-    """The same devices, batches, directions and faults over a link without fading and noise; its journal is not kept."""
+def _noise_free(
+    scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher, folder: RunFolder
+) -> list[Evaluation]:
+    """The same devices, batches, directions and faults over a link without fading and noise, resumable like the run."""
     uplink: Uplink = noise_free(scenario).uplink
-    with Journal(":memory:") as journal:
+    within = folder.reference()
+    with Journal(within.journal) as journal:
+        known = within.evaluations(upto=len(journal))
+        if known and (known[-1].round == scenario.federation.rounds == len(journal) or known[-1].loss is None):
+            return known
         federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, uplink, journal)
-        return _go(federation, scenario, watcher, "noise-free", None)
+        return _go(federation, scenario, watcher, "noise-free", within, tensorboard=False)

@@ -163,6 +163,38 @@ def test_a_run_can_be_made_longer(uninterrupted, tmp_path):
     assert summary["weights_sha256"] == json.loads((uninterrupted / "summary.json").read_text())["weights_sha256"]
 
 
+class Legs(Watcher):
+    """Keeps what was begun, and where: (label, rounds done, rounds asked for)."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int, int]] = []
+
+    def started(self, label: str, done: int, rounds: int) -> None:
+        self.begun.append((label, done, rounds))
+
+
+def test_the_noise_free_reference_continues_where_it_was_cut_off(tmp_path):
+    both = small(uplink={"transport": "inproc"}, evaluation={"noise_free": True})
+    whole = run_scenario(both, RunFolder(tmp_path / "whole"), figures=False).summary
+    with pytest.raises(KeyboardInterrupt):
+        run_scenario(both, RunFolder(tmp_path / "cut"), watcher=Stop(12 + 7), figures=False)
+    legs = Legs()
+    summary = run_scenario(both, RunFolder(tmp_path / "cut"), resume=True, watcher=legs, figures=False).summary
+    assert legs.begun == [("over the air", 12, 12), ("noise-free", 7, 12)]
+    assert rows(tmp_path / "cut" / "noise-free") == rows(tmp_path / "whole" / "noise-free")
+    keys = ("weights_sha256", "accuracy_noise_free", "loss_noise_free", "accuracy_final")
+    assert [summary[key] for key in keys] == [whole[key] for key in keys]
+    # Finished, it is read and not computed; made longer, it goes on like the run.
+    legs = Legs()
+    again = run_scenario(both, RunFolder(tmp_path / "cut"), resume=True, watcher=legs, figures=False).summary
+    assert legs.begun == [("over the air", 12, 12)]
+    assert again["loss_noise_free"] == whole["loss_noise_free"]
+    longer = small(uplink={"transport": "inproc"}, evaluation={"noise_free": True}, federation={"rounds": 14})
+    legs = Legs()
+    run_scenario(longer, RunFolder(tmp_path / "cut"), resume=True, watcher=legs, figures=False)
+    assert legs.begun == [("over the air", 12, 14), ("noise-free", 12, 14)]
+
+
 @pytest.mark.parametrize("at_round", [1, 6])
 def test_a_killed_run_loses_no_round_and_continues(uninterrupted, processes, tmp_path, at_round):
     (tmp_path / "s.toml").write_text(small(federation={"rounds": 12}).to_toml())

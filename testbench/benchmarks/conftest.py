@@ -1,11 +1,12 @@
 """Shared by the benchmarks: how a ratio is taken and recorded."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+
+from testbench.benchmarks.turns import in_turn
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +30,6 @@ def interleaved() -> Callable[..., list[float]]:
     """``interleaved(f, g, ...)``: median seconds of each, taken in turn so that a change of the machine hits all alike."""
 
     def measure(*functions: Callable[[], object], repeats: int = 15, warmup: int = 2) -> list[float]:
-        times: list[list[float]] = [[] for _ in functions]
-        for turn in range(repeats + warmup):
-            for i, function in enumerate(functions):
-                began = time.perf_counter()
-                function()
-                if turn >= warmup:
-                    times[i].append(time.perf_counter() - began)
-        return [sorted(t)[len(t) // 2] for t in times]
+        return in_turn(list(functions), repeats, warmup, probe=lambda: 0.0).medians
 
     return measure

@@ -2,7 +2,8 @@
 
 A virtual core is often one of two threads of a physical core. When another tenant computes on the other thread, everything
 here, arithmetic in registers included, takes about 1.6 times as long, for seconds or for hours. A probe, an arithmetic loop
-over what fits the first cache, tells the two states apart without knowing what is measured.
+over what fits the first cache, tells the two states apart without knowing what is measured. It compares with its own fastest
+of the run: a core that is shared from beginning to end looks unshared.
 """
 
 import time
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 # A probe this much slower than the fastest of the run met a shared core.
 _SLACK = 1.2
+_ANGLES = np.linspace(0.0, 6.0, 4096, dtype=np.float32)
+_COSINES = np.empty_like(_ANGLES)
 
 
 def probe() -> float:
@@ -22,10 +25,6 @@ def probe() -> float:
     for _ in range(50):
         np.cos(_ANGLES, out=_COSINES)
     return time.perf_counter() - began
-
-
-_ANGLES = np.linspace(0.0, 6.0, 4096, dtype=np.float32)
-_COSINES = np.empty_like(_ANGLES)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,10 @@ def check_folder(path: str, *, weights: bool) -> None:
     if not folder.is_dir():
         looks_local = folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1
         if looks_local or folder.exists():
-            raise ModelError(f"there is no model folder {path}")
+            raise ModelError(
+                f"there is no model folder {path}; set model.path to one into which save_pretrained wrote the model and its "
+                "tokenizer (relative paths are taken from the folder in which the command runs)"
+            )
         return
     wanted = [("config.json", ("config.json",)), ("a tokenizer (tokenizer.json)", _TOKENIZERS)]
     if weights:

@@ -170,10 +170,12 @@ class _Encoder:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}")
+        raise ModelError(
+            f"there is no model folder {folder}; set model.path to one with config.json, tokenizer.json and model.safetensors"
+        )
     missing = [name for name in ("config.json", "tokenizer.json", "model.safetensors") if not (folder / name).is_file()]
     if missing:
-        raise ModelError(f"the model folder {folder} lacks {' and '.join(missing)}")
+        raise ModelError(f"the model folder {folder} lacks {' and '.join(missing)}; complete it, or set model.path to another")
     pooling = _json(folder / "1_Pooling" / "config.json")
     if pooling and not pooling.get("pooling_mode_mean_tokens", False):
         raise ModelError(f"the encoder in {folder} does not pool by the mean over tokens; choose one that does")

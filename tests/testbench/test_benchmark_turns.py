@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from testbench.benchmarks.turns import Turns, in_turn, probe
+from testbench.benchmarks.turns import Turns, in_turn
 
 
 def test_turns_between_a_slow_probe_do_not_count() -> None:
@@ -25,7 +25,7 @@ def test_too_few_turns_give_no_figure() -> None:
 
 def test_functions_alternate_and_each_lies_between_two_probes() -> None:
     calls: list[str] = []
-    answers = iter([1.0, 9.0, 1.0, 5.0, 1.0, 1.0, 3.0])
+    answers = iter([1.0, 9.0, 1.0, 5.0, 1.0, 1.0])
 
     def counted() -> float:
         calls.append("probe")
@@ -47,7 +47,3 @@ def test_seconds_are_those_of_the_function_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     turns = in_turn([lambda: advance(2.0), lambda: advance(3.0)], repeats=2, warmup=1, probe=lambda: advance(10.0))
     assert turns.seconds.tolist() == [[2.0, 3.0], [2.0, 3.0]]
-
-
-def test_the_probe_takes_time() -> None:
-    assert probe() > 0

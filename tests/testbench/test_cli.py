@@ -57,7 +57,7 @@ def test_a_users_own_table_runs(run, tmp_path):
         (("words,label", "fine,1"), "", "words"),
         ((), "", "train.csv"),
         (TEXT, "[model]\nkind = 'causal_lm'\npath = 'empty'\n", "empty lacks config.json"),
-        (TEXT, "[model]\nkind = 'causal_lm'\npath = './nowhere'\n", "there is no model folder"),
+        (TEXT, "[model]\nkind = 'causal_lm'\npath = './nowhere'\n", "there is no model folder ./nowhere; set model.path"),
         (TEXT, "[link]\nscheme = 'analgo'\n", r"link.scheme: there is no 'analgo'; did you mean 'analog'\?"),
         (TEXT, "[model]\nkind = 'embeded'\n", "did you mean embedded"),
         (TEXT, "[zeroth_order]\nlearnig_rate = 1\n", r"did you mean zeroth_order.learning_rate\?"),

@@ -157,7 +157,7 @@ class Federation:
         if self._faults is not None:
             self._faults.rebuild(self.journal)
         if self._guard is not None:
-            self._guard.rebuild(self.journal)
+            self._guard.rebuild(self.journal, self.config.devices)
         return self.next_round
 
     def run(self, rounds: int | None = None) -> Iterator[RoundRecord]:

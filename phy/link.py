@@ -18,6 +18,7 @@ from phy.blocks import BlockReceiver
 from phy.blocks import receiver as named_receiver
 from phy.coherent import CoherentMode
 from phy.config import LinkConfig
+from phy.config_listener import ListenerConfig
 from phy.discovery import make
 from phy.draws import GROUP_ROUNDS, CachedDraws, KeyedDraws
 from phy.energy import EnergyMode
@@ -29,6 +30,7 @@ from phy.symbol_carrier import SymbolCarrier
 
 if TYPE_CHECKING:
     from phy.burst.layout import BurstLayout
+    from phy.listener import Listener
     from phy.waveform_airs import MakeAir
 
 # Elements (devices x rounds x antennas) worked on at once: few enough for a core's cache, enough to outweigh 0.2 ms of calls.
@@ -70,9 +72,17 @@ class Link:
     :param seed: seed of every draw, 0 .. 2^64 - 1
     :param make_air: waveform fidelity: makes the air between transmitter and receiver, in place of the one that
         ``burst.air`` names; see :mod:`phy.waveform_airs`
+    :param listener: somebody else's antennas, whose reception :meth:`observe` returns beside the server's
     """
 
-    def __init__(self, config: LinkConfig, seed: int, make_air: "MakeAir | None" = None) -> None:
+    def __init__(
+        self,
+        config: LinkConfig,
+        seed: int,
+        make_air: "MakeAir | None" = None,
+        *,
+        listener: ListenerConfig | None = None,
+    ) -> None:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise BadPayload(f"the link's seed must be an integer in 0 .. 2^64 - 1, got {seed!r}")
         keep_freed_memory()
@@ -99,6 +109,11 @@ class Link:
             return
         self._mode = _mode(config, draws, cached, self._scheme)
         self._carrier = _carrier(config, draws, cached, self._mode, receiver if self._cuts else None, make_air)
+        self._listener: Listener | None = None
+        if listener is not None and listener.antennas:
+            from phy.listener import Listener  # few links have one
+
+            self._listener = Listener(config, seed, listener, self._mode.resources, self._mode.looks)
 
     def layout(self, devices: int, scalars: int) -> "BurstLayout":
         """Where what lies in the slot of this many devices and scalars; :class:`PhyError` for a link without waveforms."""
@@ -171,7 +186,7 @@ class Link:
         payloads: NDArray[np.float64],
         present: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.complex64]:
-        """Everything that the server receives in the rounds [B], before it decides: what an attacker at the server has.
+        """Everything that the server receives in the rounds [B], before it decides, and then all that the listener receives.
 
         Shape [B, D]: all statistics of all antennas (symbol) or all samples (waveform), with noise of variance N0 each. Same
         arguments and errors as :meth:`aggregate`; :class:`phy.errors.PhyError` for a scheme or receiver without statistics.
@@ -185,7 +200,10 @@ class Link:
             self._check_clipped(payloads[low:high])
             sounded = self._carrier.sounded(payloads.shape[1], first, high - low)
             prepared = self._mode.prepare(first, payloads[low:high], who, sounded)
-            parts.append(self._carrier.observed(first, prepared, sounded))
+            seen = self._carrier.observed(first, prepared, sounded)
+            if self._listener is not None:
+                seen = np.concatenate((seen, self._listener.observed(first, prepared)), axis=1)
+            parts.append(seen)
         return np.concatenate(parts)
 
     def _checked(

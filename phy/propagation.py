@@ -23,10 +23,12 @@ class Propagation:
 
     A channel of several paths p is folded into one coefficient, sum_p a_p q(tau + tau_p), which is exact for a scalar that
     is alone in its guard.
+
+    :param channel: in place of the one that ``config`` describes
     """
 
-    def __init__(self, config: LinkConfig, cached: CachedDraws, pulse: Any) -> None:
-        self.channel = Channel(config, cached)
+    def __init__(self, config: LinkConfig, cached: CachedDraws, pulse: Any, channel: Channel | None = None) -> None:
+        self.channel = Channel(config, cached) if channel is None else channel
         self._antennas = config.receive_antennas
         self._pulse = pulse
         moving = config.channel.doppler_hz > 0

@@ -26,9 +26,18 @@ class SymbolCarrier:
     """Fading, offsets, superposition and noise, for many rounds at once.
 
     :param resources: U = looks * tones
+    :param propagation: the channel, in place of the one that ``config`` describes
     """
 
-    def __init__(self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, resources: int, looks: int) -> None:
+    def __init__(
+        self,
+        config: LinkConfig,
+        draws: KeyedDraws,
+        cached: CachedDraws,
+        resources: int,
+        looks: int,
+        propagation: Propagation | None = None,
+    ) -> None:
         self._config = config
         self._cached = cached
         self._air = symbol_air(config, cached)
@@ -36,7 +45,7 @@ class SymbolCarrier:
         self._offsets = drawn if drawn.on else None
         self._tones, self._looks = resources // looks, looks
         self._pulse = make_pulse(config, self._tones)
-        self._propagation = Propagation(config, cached, self._pulse)
+        self._propagation = propagation or Propagation(config, cached, self._pulse)
         self._flat = self._propagation.channel.flat
         self._noise_std = np.float32(np.sqrt(config.n0))
 

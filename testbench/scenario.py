@@ -387,6 +387,13 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
             ),
             "uplink": uplink.model_copy(update={"keys": absolute(uplink.keys)}),
             "fleet": fleet.model_copy(update={"keys": absolute(fleet.keys)}),
+            "privacy": scenario.privacy.model_copy(
+                update={
+                    "adversary": scenario.privacy.adversary.model_copy(
+                        update={"file": _text(scenario.privacy.adversary.file)}
+                    )
+                }
+            ),
             "link": link.model_copy(
                 update={
                     "channel": link.channel.model_copy(update={"file": _text(link.channel.file)}),

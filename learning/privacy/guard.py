@@ -18,13 +18,15 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.odometer import Odometer
 from learning.privacy.postprocess import Broadcast, Processing
 
-__all__ = ["EPSILON", "MU", "RAW", "Charges", "Counter", "PrivacyGuard"]
+__all__ = ["ABSENT", "EPSILON", "MU", "RAW", "Charges", "Counter", "PrivacyGuard", "present_in"]
 
 Bools = npt.NDArray[np.bool_]
 
 #: Names of the guard's diagnostics in a journal: MU is what a coherent round cost, RAW what was received (RAW_1, RAW_2, ... of
 #: further directions) where something else was applied.
 EPSILON, MU, RAW = "epsilon_spent", Odometer.unit, "raw_estimate"
+#: Before the number of a device that was not on the air.
+ABSENT = "absent_"
 
 _NOTHING: Mapping[str, float] = {}
 
@@ -54,13 +56,25 @@ class Charges(Protocol):
     """What rounds cost, in the unit of their counter. A round is charged once, however many scalars it carries."""
 
     def bound(self, round_index: int, present: Bools) -> float:
-        """No less than ``realised`` of the round, known before it is sent to those present [K]."""
+        """What the round costs, known before it is sent to those present [K]."""
 
-    def realised(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
-        """What the round cost, from the link's diagnostics."""
+    def commit(self, round_index: int, present: Bools) -> None:
+        """The round was sent: later ones are counted on top of it."""
+
+    def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
+        """Refuse, with :class:`PrivacyError`, a link whose diagnostics say that it is not the one that was planned for."""
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         """Variance of the noise of each estimate, from what is public; infinity where nothing was heard."""
+
+
+def present_in(diagnostics: Mapping[str, float | None], devices: int) -> Bools:
+    """Who was on the air in a round of a journal. bool[K]."""
+    present = np.ones(devices, dtype=np.bool_)
+    for name in diagnostics:
+        if name.startswith(ABSENT):
+            present[int(name.removeprefix(ABSENT))] = False
+    return present
 
 
 class PrivacyGuard:
@@ -92,6 +106,7 @@ class PrivacyGuard:
         self._broadcast = Broadcast(estimate, limit, directions, joint)
         self._directions = directions
         self._bound = math.inf
+        self._present: Bools = np.ones(0, dtype=np.bool_)
 
     @property
     def epsilon(self) -> float:
@@ -108,6 +123,7 @@ class PrivacyGuard:
                 f"the odometer stands at round {self._odometer.rounds}, not {round_index}; resume from the journal"
             )
         self._bound = self._charges.bound(round_index, present) if present.any() else 0.0
+        self._present = present.copy()
         return not self._odometer.would_exceed(self._bound)
 
     def settle(
@@ -117,16 +133,17 @@ class PrivacyGuard:
 
         :param estimates: as they were received; None where the round was lost
         :param diagnostics: the link's own; None where nothing was sent
-        :raises PrivacyError: the round cost more than its bound, or has another number of estimates than directions
+        :raises PrivacyError: the link is not the one that was planned for, or the round has another number of estimates
         """
-        cost = 0.0 if diagnostics is None else self._charges.realised(round_index, diagnostics)
-        if cost > self._bound:
-            raise PrivacyError(
-                f"round {round_index} cost mu = {cost:g}, more than the {self._bound:g} that was planned: the link is not the "
-                "one that the plan was made for; use the scenario's own air server"
-            )
+        cost = 0.0
+        if diagnostics is not None:
+            self._charges.check(round_index, diagnostics)
+            cost = self._bound
         self._odometer.spend(cost)
         notes = {self._odometer.unit: cost, EPSILON: self._odometer.epsilon}
+        if diagnostics is not None:
+            self._charges.commit(round_index, self._present)
+            notes.update({f"{ABSENT}{device}": 1.0 for device in np.flatnonzero(~self._present).tolist()})
         if estimates is None:
             return None, notes
         if len(estimates) != self._directions:
@@ -137,8 +154,8 @@ class PrivacyGuard:
             notes.update(zip(self._raw_names, estimates, strict=True))
         return self._processed(round_index, estimates, diagnostics or _NOTHING), notes
 
-    def rebuild(self, journal: Journal) -> None:
-        """Charge, and learn from, the journal's rounds that are not accounted yet.
+    def rebuild(self, journal: Journal, devices: int) -> None:
+        """Charge, and learn from, the journal's rounds of so many devices that are not accounted yet.
 
         :raises PrivacyError: the journal lacks what the guard wrote
         """
@@ -149,6 +166,8 @@ class PrivacyGuard:
             if cost is None:
                 raise PrivacyError(f"{journal.path} does not say what round {row.round} cost; restore it from a copy")
             self._odometer.spend(cost)
+            if cost > 0:
+                self._charges.commit(row.round, present_in(row.diagnostics, devices))
             raw = [value for name in self._raw_names if (value := row.diagnostics.get(name)) is not None]
             if len(raw) == self._directions:
                 known = {name: value for name, value in row.diagnostics.items() if value is not None}

@@ -75,7 +75,9 @@ def plan(
     adversary_advantage_db: Annotated[
         float | None, typer.Option("--adversary-advantage-db", help="How much more SNR than the server it has.")
     ] = None,
-    adversary_antennas: Annotated[int | None, typer.Option("--adversary-antennas", help="Its antennas.")] = None,
+    adversary_antennas: Annotated[
+        int | None, typer.Option("--adversary-antennas", help="Antennas of its own, over channels like those to the server.")
+    ] = None,
     signal_std: Annotated[
         float | None, typer.Option("--signal-std", help="Standard deviation of the mean payload, for better estimates.")
     ] = None,
@@ -95,7 +97,7 @@ def plan(
         {
             "privacy.epsilon": epsilon, "privacy.delta": delta, "privacy.sensitivity": sensitivity,
             "privacy.accounting": accounting, "privacy.contraction": contraction,
-            "privacy.adversary_advantage_db": adversary_advantage_db, "privacy.adversary_antennas": adversary_antennas,
+            "privacy.adversary_advantage_db": adversary_advantage_db, "privacy.adversary.antennas": adversary_antennas,
             "federation.rounds": rounds, "federation.devices": devices, "federation.batch_size": batch, "seed": seed,
             "zeroth_order.clip": clip, "zeroth_order.directions": directions, "link.snr_max_db": snr_max_db,
             "link.scheme": scheme,
@@ -128,7 +130,7 @@ def _plan_energy(
     check_epsilon(target)
     check_delta(at)
     count = rounds or (8000 if base is None else planned.federation.rounds)
-    show_energy_plan(_console(), planned, count, target, at, advantage_db or 0.0, antennas or 1)
+    show_energy_plan(_console(), planned, count, target, at, advantage_db or 0.0, antennas or 0)
 
 
 @app.command()

@@ -18,6 +18,8 @@ from learning.privacy.power_problem import Plan, PowerProblem
 from learning.privacy.release import PRINTED_NOISE, Release
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 from phy.config import LinkConfig
+from phy.config_listener import ListenerConfig
+from testbench.privacy.adversary import check_adversary, listener_of
 from testbench.privacy.charging import Charging
 from testbench.privacy.directions import Directions, sensitivity_of
 from testbench.privacy.fitting import fit
@@ -45,7 +47,9 @@ class Design:
     :param charging: how rounds are charged: the adversary, the gains, the noise that counts
     :param amplitudes: largest aligned amplitude a_t of each round, 0 in a silent one
     :param artificial_noise: standard deviation of every device's own noise in each round, in units of full scale
-    :param release: the true mu_t against the stated adversary, for all accountants
+    :param listener: the adversary's own antennas; None: it has those of the server
+    :param squares: [T, K] true mu^2 of every device in every round against the stated adversary
+    :param release: what is charged of it, for all accountants: the most exposed device's
     :param charged: what this run counts: ``release``, or the printed formulas' with ``as_printed``
     :param sampling_rate: probability of the record that is sampled most often; None: no amplification is claimed
     :param epsilon: accountant -> epsilon of ``release`` at ``settings.delta``, for those that can say
@@ -66,6 +70,8 @@ class Design:
     charging: Charging
     amplitudes: Floats
     artificial_noise: Floats
+    listener: ListenerConfig | None
+    squares: Floats
     release: Release
     charged: Release
     sampling_rate: float | None
@@ -104,11 +110,14 @@ def design(
     counts = counts_of(examples_per_device, devices)
     rate = sampling_rate(scenario, counts)
     sensitivity = sensitivity_of(scenario)
-    sounding = sound(scenario.link, scenario.seed, devices, scenario.federation.rounds, progress)
+    check_adversary(scenario)
+    listener = listener_of(scenario)
+    sounding = sound(scenario.link, scenario.seed, devices, scenario.federation.rounds, progress, listener)
     charging = Charging.of(scenario, sensitivity, sounding, rate)
     accountant = find_accountant(settings.accounting)()
     _refuse(accountant, charging.release(np.zeros(len(sounding.caps)), 0.0))
     problem, plan, amplitudes, noise = fit(scenario, charging, sounding, accountant)
+    squares = charging.squares(amplitudes, noise)
     release = charging.release(amplitudes, noise)
     charged = charging.release(amplitudes, noise, as_printed=settings.as_printed)
     planned = accountant.epsilon(charged, settings.delta)
@@ -132,6 +141,8 @@ def design(
         charging=charging,
         amplitudes=amplitudes,
         artificial_noise=noise,
+        listener=listener,
+        squares=squares,
         release=release,
         charged=charged,
         sampling_rate=rate,
@@ -171,8 +182,8 @@ def _summary(made: Design) -> str:
 def _refuse(accountant: AccountantLike, release: Release) -> None:
     if release.csi == "unbounded":
         raise PrivacyError(
-            "devices can arrive louder than the aligned amplitude (estimated or ageing channels, antennas or echoes): set "
-            'privacy.csi_gain to "realised" or "tail", or take perfect channel knowledge and one antenna'
+            "devices can arrive louder than the aligned amplitude (estimated or ageing channels, several antennas, the adversary's "
+            'own antennas, or echoes): set privacy.csi_gain to "realised" or "tail", or take perfect channel knowledge and one antenna'
         )
     if (sentence := accountant.supports(release)) is not None:
         raise UnsupportedRelease(sentence)

@@ -16,11 +16,12 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.guard import PrivacyGuard
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 from phy.config import LinkConfig
+from testbench.privacy.adversary import adversary, check_adversary
 from testbench.privacy.design import counts_of, sampling_rate
 from testbench.privacy.directions import sensitivity_of
 from testbench.privacy.energy_plan import energy_round
 from testbench.privacy.settings import PrivacyConfig
-from testbench.privacy.wording import JOURNAL, adversary, sampling_sentence
+from testbench.privacy.wording import JOURNAL, sampling_sentence
 from testbench.scenario import Scenario
 
 __all__ = ["EnergyDesign", "energy_design"]
@@ -63,8 +64,11 @@ class _EveryRound:
     def bound(self, round_index: int, present: NDArray[np.bool_]) -> float:
         return 1.0
 
-    def realised(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
-        return 1.0
+    def commit(self, round_index: int, present: NDArray[np.bool_]) -> None:
+        pass
+
+    def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
+        pass
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         return math.nan  # depends on what is sent; the scenario refuses to shrink by it
@@ -82,7 +86,14 @@ def energy_design(scenario: Scenario, examples_per_device: int | Sequence[int]) 
     counts = counts_of(examples_per_device, scenario.federation.devices)
     sampling_rate(scenario, counts)  # refuses batches that repeat a record
     sensitivity = sensitivity_of(scenario)
-    one = energy_round(scenario, settings.adversary_advantage_db, settings.adversary_antennas, sensitivity)
+    check_adversary(scenario)
+    own = settings.adversary
+    if own.antennas and (own.channel == "given" or own.correlation or own.antenna_correlation or own.distance_m is not None):
+        raise PrivacyError(
+            "energy detection is accounted for fades of mean gain 1 that are independent over antennas; set "
+            'privacy.adversary.channel to "rayleigh", and leave out its correlations and distance_m'
+        )
+    one = energy_round(scenario, settings.adversary_advantage_db, own.antennas, sensitivity)
     budget = settings.epsilon if settings.on_budget == "stop" else None
     odometer = EnergyOdometer(one, settings.delta, rounds, budget, refresh_rounds=-(-rounds // _REFRESHES))
     if odometer.admitted == 0:

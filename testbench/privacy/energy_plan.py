@@ -15,9 +15,11 @@ from testbench.scenario import Scenario
 
 
 def energy_round(
-    scenario: Scenario, advantage_db: float = 0.0, antennas: int = 1, sensitivity: Sensitivity | None = None
+    scenario: Scenario, advantage_db: float = 0.0, antennas: int = 0, sensitivity: Sensitivity | None = None
 ) -> EnergyRound:
     """What one round of the scenario's link reveals of one device at worst: of any value, or of what ``sensitivity`` says.
+
+    ``antennas``: of the observer's own, beside the server's, with fades like those.
 
     :raises TestbenchError: fading that the accounting does not cover, or that the observer is told
     """
@@ -39,7 +41,7 @@ def energy_round(
         link.scheme,
         adversary_n0(link.n0, advantage_db),
         looks=link.noncoherent.looks,
-        antennas=link.receive_antennas * antennas,
+        antennas=link.receive_antennas + antennas,
         scalars=scenario.zeroth_order.directions,
         sensitivity_ratio=2.0 if sensitivity is None else sensitivity.ratio,
     )
@@ -61,7 +63,7 @@ def show_energy_plan(
     lines = (
         "neighbouring runs differ in the values that one device sends, each replaced by any other",
         f"SNR_max = {scenario.link.snr_max_db:g} dB, N0 the variance of one complex sample; adversary: {advantage_db:g} dB "
-        f"above the server, {one.antennas} antennas, all samples of {one.looks} looks that share a fade",
+        f"above the server, {one.antennas} antennas with the server's, all samples of {one.looks} looks that share a fade",
         "fades unknown to it and new in every round; the other devices silent, the worst case",
     )
     for line in lines:

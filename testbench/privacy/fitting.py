@@ -49,9 +49,10 @@ def fit(scenario: Scenario, charging: Charging, sounding: Sounding, accountant: 
         return _make(scenario, charging, sounding, budget, margin)
 
     def release(fitted: Fitted) -> Release:
-        found = charging.release(fitted[2], fitted[3], as_printed=settings.as_printed)
         # With a margin the plan reckons with that gain in every round, and the run is charged what comes.
-        return found if margin is None else _at_gain(found, charging, fitted, margin, settings.as_printed)
+        if margin is not None:
+            return charging.at_gain(fitted[2], fitted[3], margin, as_printed=settings.as_printed)
+        return charging.release(fitted[2], fitted[3], as_printed=settings.as_printed)
 
     free = Release(np.array([1.0]), csi=charging.csi, extra_delta=charging.extra_delta)
     allowed = _allowed(accountant, free, epsilon, delta)
@@ -67,14 +68,14 @@ def _make(scenario: Scenario, charging: Charging, sounding: Sounding, budget: fl
     settings = scenario.privacy
     if settings.noise_source == "artificial":
         return _artificial(scenario, charging, sounding, budget)
-    reckoned = charging.g_max if charging.csi == "tail" else margin or 1.0
+    reckoned = math.sqrt(charging.overlap) * (charging.g_max if charging.csi == "tail" else margin or 1.0)
     problem = _problem(scenario, charging.n0, charging.ratio * reckoned, budget, sounding.caps)
     plan = _planned(scenario, settings.schedule, problem)
     if settings.noise_source == "receiver":
         return problem, plan, plan.table, np.zeros(problem.rounds)
     # The plan's mu are those of receiver noise alone; devices then speak up as far as their own noise covers it. In units of
     # the loudest device, which is heard g times the aligned amplitude, and whose noise is, too.
-    g = charging.loudness if margin is None else np.full(problem.rounds, margin)
+    g = charging.loudness if margin is None else np.full(problem.rounds, margin * math.sqrt(charging.overlap))
     mu = np.sqrt(problem.mu_squared(plan.table)) * (g / reckoned)
     made = _noise("both", charging, sounding, mu, g, problem.noise_variance)
     return problem, plan, made.amplitudes / g, made.artificial_std
@@ -237,15 +238,3 @@ def _by_epsilon(
     if found is None:
         raise PrivacyError("no plan was found that keeps the budget; choose another privacy.schedule")
     return found
-
-
-def _at_gain(found: Release, charging: Charging, fitted: Fitted, margin: float, as_printed: bool) -> Release:
-    _, _, amplitudes, noise = fitted
-    mu = np.array(
-        [
-            charging.bound(a, margin, t, s, as_printed=as_printed)
-            for t, (a, s) in enumerate(zip(amplitudes.tolist(), noise.tolist(), strict=True))
-        ],
-        np.float64,
-    )
-    return replace(found, mu=mu)

@@ -1,6 +1,7 @@
 """The guard of a run, from its plan."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,45 +12,74 @@ from learning.privacy.guard import PrivacyGuard
 from learning.privacy.odometer import Odometer
 from testbench.privacy.design import Design
 from testbench.privacy.fitting import ANNOUNCED
-from testbench.privacy.sounding import round_gains
+from testbench.privacy.sounding import round_sounder
 
-__all__ = ["guard_of"]
+__all__ = ["PlannedCharges", "guard_of"]
 
 
 _REFRESHES = 40  # how often epsilon of sampled rounds is computed over a run; it takes a tenth of a second
 
 
 class PlannedCharges:
-    """What rounds cost under a plan; see :class:`learning.privacy.guard.Charges`."""
+    """What rounds cost under a plan; see :class:`learning.privacy.guard.Charges`.
 
-    def __init__(self, design: Design, seed: int) -> None:
+    Without sampling every device has a sum of its own, and a round costs the run what it adds to the largest of them, so that
+    the costs so far add up to the most exposed device's.
+
+    :param as_printed: charge by the printed formulas; None: as the plan says
+    """
+
+    def __init__(self, design: Design, seed: int, as_printed: bool | None = None) -> None:
         self._design = design
-        self._gains = round_gains(design.link, seed, len(design.amplitudes))
+        self._printed = design.settings.as_printed if as_printed is None else as_printed
+        self._sounder = round_sounder(design.link, seed, design.listener)
+        self._planned = design.charging.squares(design.amplitudes, design.artificial_noise, as_printed=self._printed)
+        self._sums = np.zeros(self._planned.shape[1])
+
+    @property
+    def most_exposed(self) -> float:
+        """Largest sum of mu^2 of a device so far."""
+        return float(self._sums.max())
 
     def bound(self, round_index: int, present: NDArray[np.bool_]) -> float:
-        """Announced mu of the round, for those present."""
-        design = self._design
-        if round_index >= len(design.amplitudes):
-            raise PrivacyError(f"the plan ends after {len(design.amplitudes)} rounds; plan a longer run from its start")
-        excess = float(design.sounding.excess[round_index])
-        # One antenna: who is absent cannot be the loudest, and leaves the others as they are. Several: the combiner changes.
-        if design.link.receive_antennas > 1 and not present.all():
-            excess = self._gains(round_index, present)
-        amplitude, noise = float(design.amplitudes[round_index]), float(design.artificial_noise[round_index])
-        printed = design.settings.as_printed
-        return design.charging.bound(amplitude, excess, round_index, noise, as_printed=printed) * ANNOUNCED
+        """mu that the round costs with those present [K], announced a little dearer than planned."""
+        if round_index >= len(self._planned):
+            raise PrivacyError(f"the plan ends after {len(self._planned)} rounds; plan a longer run from its start")
+        squares = self._squares(round_index, present)
+        if self._design.charging.sampling_rate is not None:
+            return math.sqrt(float(squares.max())) * ANNOUNCED
+        more = float((self._sums + squares).max()) - self.most_exposed
+        return math.sqrt(max(more, 0.0)) * ANNOUNCED
 
-    def realised(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
-        """What the round cost at the gains that the link reports."""
-        design = self._design
-        noise = float(design.artificial_noise[round_index])
-        return design.charging.realised(diagnostics, noise, as_printed=design.settings.as_printed)
+    def commit(self, round_index: int, present: NDArray[np.bool_]) -> None:
+        """The round was sent by those present [K]."""
+        self._sums += self._squares(round_index, present)
+
+    def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
+        """:raises PrivacyError: the link reports that devices were louder than the plan lets them be"""
+        aligned, planned = diagnostics.get("aligned_gain"), float(self._design.amplitudes[round_index])
+        if aligned is None or aligned > planned * ANNOUNCED:
+            raise PrivacyError(
+                f"round {round_index} was sent with amplitude {'unknown' if aligned is None else f'{aligned:g}'}, and {planned:g} "
+                "was planned: the link is not the one that the plan was made for; use the scenario's own air server"
+            )
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         """Variance of the estimate's noise at the announced amplitude and number of devices."""
         aligned, active = diagnostics["aligned_gain"], diagnostics["active"]
         noise = float(self._design.artificial_noise[round_index])
         return float(self._design.charging.noise_variance(aligned, noise, active))
+
+    def _squares(self, index: int, present: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """mu^2 [K] of one round."""
+        if present.all():
+            found: NDArray[np.float64] = self._planned[index]
+            return found
+        one = slice(index, index + 1)
+        design, heard = self._design, self._sounder(index, present)
+        return design.charging.squares(
+            design.amplitudes[one], design.artificial_noise[one], as_printed=self._printed, sounding=heard
+        )[0]
 
 
 def guard_of(design: Design, seed: int) -> PrivacyGuard:

@@ -19,11 +19,11 @@ from learning.privacy.accountants import find
 from learning.privacy.errors import PrivacyError
 from learning.privacy.release import Release
 from testbench.errors import TestbenchError
+from testbench.privacy.adversary import adversary, check_adversary, listener_of
 from testbench.privacy.charging import Charging
 from testbench.privacy.directions import Directions, sensitivity_of
 from testbench.privacy.fitting import fit
 from testbench.privacy.sounding import Sounding, sound
-from testbench.privacy.wording import adversary
 from testbench.scenario import Scenario, build
 
 __all__ = ["ACCOUNTANTS", "PlanReport", "PlanRow", "make_plan", "scenario_of"]
@@ -57,6 +57,9 @@ def scenario_of(base: Scenario | None, options: Mapping[str, Any], sampling_rate
         own = {name: data["privacy"][name] for name in base.privacy.changed if name in data["privacy"]}
         data["privacy"] = {**_PAPER["privacy"], "csi_gain": "realised", **own}
     stated = {name: value for name, value in options.items() if value is not None}
+    if stated.get("privacy.adversary.antennas"):
+        stated.setdefault("privacy.adversary.channel", "same")
+        stated.setdefault("privacy.csi_gain", "realised")
     if stated.get("zeroth_order.directions", 1) > 1:
         stated.setdefault("zeroth_order.clip_norm", "joint")
     if sampling_rate is not None:
@@ -69,8 +72,11 @@ def scenario_of(base: Scenario | None, options: Mapping[str, Any], sampling_rate
         if stated["privacy.sensitivity"] == "record_add_remove":
             stated.setdefault("federation.sampling", "poisson")
     for name, value in stated.items():
-        section, _, key = name.rpartition(".")
-        (data.setdefault(section, {}) if section else data)[key] = value
+        *sections, key = name.split(".")
+        place = data
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
     if base is not None and data.get("uplink", {}).get("transport") == "none":
         data["uplink"] = {}
     scenario = build(data, "privacy plan" if base is None else base.name)
@@ -168,7 +174,9 @@ def make_plan(scenario: Scenario, examples: int, progress: Callable[[int, int], 
 
     :raises PrivacyError: no schedule has an answer, or the accountant cannot certify such a release
     """
-    heard = sound(scenario.link, scenario.seed, scenario.federation.devices, scenario.federation.rounds, progress)
+    check_adversary(scenario)
+    federation, listener = scenario.federation, listener_of(scenario)
+    heard = sound(scenario.link, scenario.seed, federation.devices, federation.rounds, progress, listener)
     rate = min(1.0, scenario.federation.batch_size / examples) if scenario.privacy.amplification else None
     planner = _Planner(scenario, heard, rate)
     rows: list[PlanRow] = []

@@ -7,12 +7,13 @@ import numpy as np
 
 from learning.journal import Journal
 from learning.privacy.accountants import find as find_accountant
-from learning.privacy.guard import EPSILON
+from learning.privacy.guard import EPSILON, MU, present_in
 from learning.privacy.release import Release
+from testbench.privacy.adversary import adversary
 from testbench.privacy.design import Design
 from testbench.privacy.energy_design import EnergyDesign
+from testbench.privacy.guarding import PlannedCharges
 from testbench.privacy.run_plan import RunPlan
-from testbench.privacy.wording import adversary
 from testbench.scenario import Scenario
 
 __all__ = ["privacy_keys"]
@@ -44,17 +45,16 @@ def privacy_keys(scenario: Scenario, design: RunPlan | None, journal: Journal, s
         return dict.fromkeys(KEYS)
     if isinstance(design, EnergyDesign):
         return _energy_keys(scenario, design, journal, stopped)
-    settings, spent, true = design.settings, _spent(journal), []
+    settings, spent = design.settings, _spent(journal)
+    true = PlannedCharges(design, scenario.seed, as_printed=False)
     for row in journal.rows():
-        known = {name: value for name, value in row.diagnostics.items() if value is not None}
-        true.append(
-            design.charging.realised(known, float(design.artificial_noise[row.round])) if "loudest_gain" in known else 0.0
-        )
+        if row.diagnostics.get(MU):
+            true.commit(row.round, present_in(row.diagnostics, scenario.federation.devices))
     audible = design.estimate_std[np.isfinite(design.estimate_std)]
     return {
         "epsilon_budget": settings.epsilon,
         "epsilon_spent": spent,
-        "epsilon_gdp": _finite(_exact(design, true)),
+        "epsilon_gdp": _finite(_exact(design, true.most_exposed)),
         "epsilon_planned": _finite(design.planned_epsilon),
         "delta": settings.delta,
         "accounting": settings.accounting,
@@ -97,11 +97,9 @@ def _joined(statement: tuple[str, ...]) -> str:
     return "; ".join(sentence.rstrip(".") for sentence in statement)
 
 
-def _exact(design: Design, mu: list[float]) -> float:
-    """Exact epsilon of the rounds that were sent, without amplification."""
-    if not mu:
-        return 0.0
-    release = Release(np.array(mu), extra_delta=design.charging.extra_delta, csi=design.charging.csi)
+def _exact(design: Design, square: float) -> float:
+    """Exact epsilon of the rounds that were sent, without amplification: of the most exposed device's sum of mu^2."""
+    release = Release(np.array([math.sqrt(square)]), extra_delta=design.charging.extra_delta, csi=design.charging.csi)
     return float(find_accountant("gdp")().epsilon(release, design.settings.delta))
 
 

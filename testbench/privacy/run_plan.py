@@ -7,6 +7,7 @@ from testbench.privacy.design import Design, design
 from testbench.privacy.energy_design import EnergyDesign, energy_design
 from testbench.privacy.guarding import guard_of
 from testbench.privacy.settings import ENERGY_SCHEMES
+from testbench.privacy.verify import check_plan
 from testbench.scenario import Scenario
 
 __all__ = ["RunPlan", "fresh_guard", "plan_run"]
@@ -23,7 +24,9 @@ def plan_run(
     """
     if scenario.link.scheme in ENERGY_SCHEMES:
         return energy_design(scenario, examples_per_device)
-    return design(scenario, examples_per_device, progress)
+    planned = design(scenario, examples_per_device, progress)
+    check_plan(scenario, planned)
+    return planned
 
 
 def fresh_guard(plan: RunPlan, seed: int) -> PrivacyGuard:

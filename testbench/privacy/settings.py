@@ -8,6 +8,7 @@ from learning.errors import LearningError
 from learning.privacy.schedules import NoiseSource
 from learning.privacy.schedules import find as find_schedule
 from learning.privacy.sensitivity import Relation
+from testbench.privacy.adversary_config import AdversaryConfig
 
 __all__ = ["ENERGY_SCHEMES", "PrivacyConfig"]
 
@@ -46,18 +47,19 @@ class PrivacyConfig(BaseModel):
     as_printed: bool = Field(default=False, description="plan and count as pAirZero prints it; the summary names the errata")
     noise_source: NoiseSource = Field(default="receiver", description="whose noise protects")
     adversary_advantage_db: float = Field(
-        default=0.0, ge=-100, le=100, allow_inf_nan=False, description="by how much the adversary's SNR exceeds the server's"
+        default=0.0, ge=-100, le=100, allow_inf_nan=False, description="by how much the SNR of all its antennas exceeds the server's"
     )
     adversary_antennas: int = Field(
         default=1,
         ge=1,
         le=4096,
-        description="the adversary's antennas, combined coherently; noise_source artificial defies all",
+        description="not more than 1: antennas have channels, which privacy.adversary states",
     )
+    adversary: AdversaryConfig = AdversaryConfig()
     csi_gain: Literal["refuse", "realised", "tail"] = Field(
         default="refuse",
-        description="gains above 1 (estimated or ageing channels, antennas, echoes): refuse to claim anything, charge those of "
-        "the run, or charge a bound and add its failure to delta",
+        description="gains above 1 (estimated or ageing channels, several antennas, the adversary's own, echoes): refuse to claim "
+        "anything, charge those of the run, or charge a bound and add its failure to delta",
     )
     gain_margin: float | None = Field(
         default=None,

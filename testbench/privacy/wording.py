@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.privacy.sensitivity import Sensitivity
+from testbench.privacy.adversary import adversary
 from testbench.privacy.charging import Charging
 from testbench.scenario import Scenario
 
-__all__ = ["JOURNAL", "adversary", "sampling_sentence", "statements"]
+__all__ = ["JOURNAL", "sampling_sentence", "statements"]
 
 JOURNAL = (
     "the journal of an emulated run also holds what devices keep to themselves (losses, means): publish the estimates only"
@@ -25,18 +26,6 @@ _ACCOUNTING = {
     "gdp": "counted exactly as Gaussian differential privacy",
     "pld": "counted by privacy loss distributions, rounded against the user",
 }
-
-
-def adversary(scenario: Scenario) -> str:
-    """Who is kept from knowing, in a phrase."""
-    settings, antennas = scenario.privacy, scenario.link.receive_antennas
-    own = f"{antennas} antennas" if antennas > 1 else "its antenna"
-    if settings.noise_source == "artificial":
-        return f"a receiver without any noise at all, in the place of the server with {own}"
-    extra = ""
-    if settings.adversary_advantage_db or settings.adversary_antennas > 1:
-        extra = f", {settings.adversary_advantage_db:g} dB more SNR and {settings.adversary_antennas} times the antennas"
-    return f"a receiver in the place of the server with all that {own} received{extra}, all channels and all announcements"
 
 
 def sampling_sentence(rate: float | None) -> str:
@@ -61,8 +50,8 @@ def statements(
     """Neighbours, adversary, noise, gains, sampling, accounting, plan, errata: each a sentence."""
     settings, link = scenario.privacy, scenario.link
     gains = {
-        "perfect": "every gain is known, so nobody arrives louder than the aligned amplitude",
-        "realised": "every round is charged the gain of the loudest device in this very run, which says nothing of other runs",
+        "perfect": "every gain is known, so that every device arrives with the amplitude that power control gives it",
+        "realised": "every device is charged the gains with which it arrived in this very run, which says nothing of other runs",
         "tail": f"every round is charged a gain of {charging.g_max:.4g}, and the probability {charging.extra_delta:.3g} that "
         "any gain is larger is part of delta",
     }[charging.csi]
@@ -72,6 +61,9 @@ def statements(
         f"N0 = {link.n0:.4g} is the variance of a complex sample, so that the real decision variable has N0/2; "
         f"{_SOURCES[settings.noise_source]}",
         gains,
+        "every round is charged the device that arrives loudest in it, as sampled rounds do not simply add up"
+        if rate is not None
+        else "what is claimed is that of the device which loses most over the run",
         sampling_sentence(rate),
         f"delta = {settings.delta:g}, {_ACCOUNTING[settings.accounting]}",
         plan,

@@ -102,71 +102,99 @@ def test_a_poisson_run_replays_resumes_and_says_so_in_its_journal(tmp_path: Path
 
 
 class Charges:
-    """Announces mu of every round, and finds a keyed share of it spent."""
+    """Announces mu of every round, by which it is charged; ``louder``: what the link reports, over what was planned."""
 
-    def __init__(self, announced: np.ndarray, louder: float = 1.0) -> None:
-        self.announced, self.louder = announced, louder
+    def __init__(self, announced: np.ndarray) -> None:
+        self.announced = announced
+        self.committed: list[tuple[int, list[bool]]] = []
 
     def bound(self, round_index: int, present: np.ndarray) -> float:
         assert present.any()
         return float(self.announced[round_index])
 
-    def realised(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
-        return float(self.announced[round_index] * diagnostics["share"] * self.louder)
+    def commit(self, round_index: int, present: np.ndarray) -> None:
+        self.committed.append((round_index, present.tolist()))
+
+    def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
+        if diagnostics["loudness"] > 1.0:
+            raise PrivacyError(f"round {round_index} was louder than planned")
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         return float(diagnostics["variance"])
 
 
 class Noisy:
-    """Adds keyed noise of standard deviation 3, and reports a share of 0.5 .. 1 of the announced mu as spent."""
+    """Adds keyed noise of standard deviation 3."""
+
+    def __init__(self, loudness: float = 1.0) -> None:
+        self._loudness = loudness
 
     def aggregate(self, round_index: int, payloads: np.ndarray, present: np.ndarray | None = None) -> Aggregate:
         draw = np.random.Generator(np.random.Philox(key=round_index))
-        share, noise = draw.uniform(0.5, 1.0), 3.0 * draw.normal()
+        noise = 3.0 * draw.normal()
         heard = payloads if present is None else payloads[present]
         lost = round_index % 5 == 4
-        return Aggregate(heard.mean(axis=0) + noise, lost=lost, diagnostics={"share": share, "variance": 9.0})
+        return Aggregate(heard.mean(axis=0) + noise, lost=lost, diagnostics={"loudness": self._loudness, "variance": 9.0})
 
 
-def guarded(path: object = ":memory:", *, guard: PrivacyGuard, **changes: object) -> Federation:
+def guarded(path: object = ":memory:", *, guard: PrivacyGuard, loudness: float = 1.0, **changes: object) -> Federation:
     plain = tiny_federation(":memory:", uplink=Noisy(), **changes)
     zo = ZerothOrderConfig(learning_rate=1e-3, mu=1e-3)
-    return Federation(tiny_opt(toy_data()), toy_data(), plain.config, zo, Noisy(), Journal(path), guard)  # type: ignore[arg-type]
+    return Federation(tiny_opt(toy_data()), toy_data(), plain.config, zo, Noisy(loudness), Journal(path), guard)  # type: ignore[arg-type]
 
 
-def guard_of(announced: np.ndarray, budget: float | None, estimate: str = "none", louder: float = 1.0) -> PrivacyGuard:
+def guard_of(announced: np.ndarray, budget: float | None, estimate: str = "none") -> PrivacyGuard:
     odometer = Odometer(DELTA, "gdp", budget)
-    return PrivacyGuard(odometer, Charges(announced, louder), estimate, 2.0, {"plan": len(announced)})  # type: ignore[arg-type]
+    return PrivacyGuard(odometer, Charges(announced), estimate, 2.0, {"plan": len(announced)})  # type: ignore[arg-type]
 
 
-def test_the_journals_epsilon_is_the_accountants_for_what_was_sent():
-    federation = guarded(guard=guard_of(np.full(12, 0.4), None))
+def test_the_journals_epsilon_is_the_accountants_for_what_was_announced():
+    announced = np.linspace(0.2, 0.6, 12)
+    guard = guard_of(announced, None)
+    federation = guarded(guard=guard)
     records = list(federation.run())
-    shares = [Noisy().aggregate(t, np.zeros((3, 1))).diagnostics["share"] for t in range(12)]
-    for t, record in enumerate(records):
-        spent = math.sqrt(sum((0.4 * share) ** 2 for share in shares[: t + 1]))
+    for t, record in enumerate(records):  # lost rounds were on the air as well
+        spent = math.sqrt(float(np.square(announced[: t + 1]).sum()))
         assert record.diagnostics["epsilon_spent"] == pytest.approx(gdp.epsilon(spent, DELTA), rel=1e-9)
-        assert record.diagnostics["privacy_mu"] == pytest.approx(0.4 * shares[t])
+        assert record.diagnostics["privacy_mu"] == pytest.approx(announced[t])
     assert federation.stopped is None
+    assert guard._charges.committed == [(t, [True] * 3) for t in range(12)]  # type: ignore[attr-defined]
+
+
+def test_who_was_absent_is_in_the_journal_and_charged_so_again(tmp_path: Path) -> None:
+    guard = guard_of(np.full(4, 0.3), None)
+    present = np.array([True, False, True])
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.begin({})
+        for t, who in enumerate((present, ~present, np.ones(3, np.bool_))):
+            assert guard.admits(t, who)
+            _, notes = guard.settle(t, (0.1,), {"loudness": 1.0, "variance": 1.0})
+            journal.append(t, 1, (0.1,), notes)
+        assert guard.admits(3, np.ones(3, np.bool_))
+        journal.append(3, 1, None, guard.settle(3, None, None)[1])  # nothing was sent
+        again = guard_of(np.full(4, 0.3), None)
+        again.rebuild(journal, 3)
+    assert again.epsilon == guard.epsilon
+    kept = again._charges.committed  # type: ignore[attr-defined]
+    assert kept == guard._charges.committed == [(0, [True, False, True]), (1, [False, True, False]), (2, [True] * 3)]  # type: ignore[attr-defined]
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     mus=st.lists(st.floats(0.0, 2.0), min_size=8, max_size=8),
     budget=st.floats(0.05, 20.0),
-    answers=st.lists(st.floats(0.0, 1.0), min_size=8, max_size=8),
+    sent=st.lists(st.booleans(), min_size=8, max_size=8),
 )
-def test_the_filter_never_passes_the_budget_and_asks_before_sending(mus: list[float], budget: float, answers: list[float]):
+def test_the_filter_never_passes_the_budget_and_asks_before_sending(mus: list[float], budget: float, sent: list[bool]):
     guard = guard_of(np.array(mus), budget)
     everybody, spent = np.ones(3, np.bool_), 0.0
-    for t, share in enumerate(answers):
+    for t, on_air in enumerate(sent):
         worst = math.sqrt(spent + mus[t] ** 2)
         if not guard.admits(t, everybody):
             assert gdp.epsilon(worst, DELTA) > budget * (1 - 1e-9)
             break
-        _, notes = guard.settle(t, (0.1,), {"share": share})
-        spent += (mus[t] * share) ** 2
+        _, notes = guard.settle(t, (0.1,) if on_air else None, {"loudness": 1.0} if on_air else None)
+        spent += mus[t] ** 2 if on_air else 0.0
         assert notes["epsilon_spent"] <= budget
     assert gdp.epsilon(math.sqrt(spent), DELTA) <= budget
 
@@ -218,8 +246,8 @@ def test_what_is_applied_is_a_function_of_public_outputs():
 
 
 def test_a_link_that_is_louder_than_planned_is_refused():
-    federation = guarded(guard=guard_of(np.full(12, 0.2), None, louder=2.1))
-    with pytest.raises(PrivacyError, match=r"more than the 0\.2 that was planned"):
+    federation = guarded(guard=guard_of(np.full(12, 0.2), None), loudness=1.1)
+    with pytest.raises(PrivacyError, match="round 0 was louder than planned"):
         list(federation.run())
     assert len(federation.journal) == 0
 
@@ -231,7 +259,7 @@ def test_a_journal_without_charges_or_of_another_plan_is_refused(tmp_path: Path)
     plain = tiny_federation(uplink=Noisy())
     list(plain.run(2))
     with pytest.raises(PrivacyError, match="does not say what round 0 cost"):
-        guard_of(np.full(12, 0.2), None).rebuild(plain.journal)
+        guard_of(np.full(12, 0.2), None).rebuild(plain.journal, 3)
 
 
 def test_a_loss_that_is_no_number_stays_within_the_bound():

@@ -21,6 +21,7 @@ from learning.privacy import gdp, paper_bound
 from learning.privacy.accountants import find as find_accountant
 from learning.privacy.energy import EnergyRound
 from learning.privacy.errors import PrivacyError
+from phy.link import Link
 from testbench.errors import RunFolderError, ScenarioError, TestbenchError
 from testbench.privacy.design import Design, design
 from testbench.privacy.guarding import guard_of
@@ -71,6 +72,13 @@ def rows(folder: Path) -> list[tuple[float | None, dict[str, float]]]:
     return [(estimate, json.loads(text)) for estimate, text in kept]
 
 
+def swing(link: Link, device: int) -> np.ndarray:
+    """What arrives of a device's unit symbol in rounds 0 .. 11 of a link with one antenna, by the link itself."""
+    up = np.zeros((12, 3, 1))
+    up[:, device] = link.config.clip
+    return np.asarray((link.observe(np.arange(12), up) - link.observe(np.arange(12), -up))[:, 0] / 2)
+
+
 class Stop(Watcher):
     def __init__(self, after: int) -> None:
         self.left = after
@@ -119,9 +127,9 @@ def test_the_plan_meets_the_budget_from_below_and_keeps_power():
     assert made.epsilon["pld"] == made.epsilon["gdp"]
 
 
-def test_an_adversary_of_more_snr_and_antennas_costs_as_many_decibels():
-    near, far = planned(), planned(privacy={"adversary_advantage_db": 10.0, "adversary_antennas": 4})
-    assert 20 * np.log10(near.amplitudes / far.amplitudes) == pytest.approx(10 + 10 * math.log10(4), abs=1e-4)
+def test_an_adversary_of_more_snr_costs_as_many_decibels():
+    near, far = planned(), planned(privacy={"adversary_advantage_db": 10.0})
+    assert 20 * np.log10(near.amplitudes / far.amplitudes) == pytest.approx(10, abs=1e-4)
     assert far.mu == pytest.approx(near.mu, rel=1e-5)
     assert far.link.power.caps == tuple(far.amplitudes.tolist())
 
@@ -129,7 +137,7 @@ def test_an_adversary_of_more_snr_and_antennas_costs_as_many_decibels():
 def test_artificial_noise_protects_from_any_receiver():
     made = planned(privacy={"noise_source": "artificial", "adversary_advantage_db": 60.0})
     # All K devices add noise on one axis, so mu_t = 2 / (s_t sqrt K) whatever the amplitude.
-    assert made.mu == pytest.approx(2 / (made.artificial_noise * math.sqrt(3)), rel=1e-9)
+    assert made.mu == pytest.approx(2 / (made.artificial_noise * math.sqrt(3)), rel=1e-6)  # levels are float32
     power = np.square(made.amplitudes) * (1 + np.square(made.artificial_noise))
     assert power == pytest.approx(np.square(made.sounding.caps), rel=1e-9)
     assert made.link.power.artificial_noise == tuple(made.artificial_noise.tolist())
@@ -232,13 +240,15 @@ def test_a_private_run_accounts_for_every_round_and_resumes_bit_for_bit(tmp_path
     whole = run_quietly(scenario, RunFolder(tmp_path / "whole"), watcher=lines).summary
     kept = rows(tmp_path / "whole")
     assert len(kept) == 12
-    mu = [2 * d["loudest_gain"] / math.sqrt(0.005) for _, d in kept]
+    # Every device has a sum of its own, and the run has spent that of the most exposed one so far.
+    link = Link(design(scenario, 40).link, scenario.seed)
+    energy = [np.square(np.abs(swing(link, device))) for device in range(3)]
     for t, (_, d) in enumerate(kept):
-        expected = gdp.epsilon(math.sqrt(sum(m * m for m in mu[: t + 1])), 1e-3)
-        assert d["epsilon_spent"] == pytest.approx(expected, rel=1e-5)
+        expected = gdp.epsilon(2 * math.sqrt(max(e[: t + 1].sum() for e in energy) / 0.005), 1e-3)
+        assert d["epsilon_spent"] == pytest.approx(expected, rel=2e-5)
     assert whole["epsilon_spent"] == kept[-1][1]["epsilon_spent"] <= 4.0
     assert whole["epsilon_spent"] > 3.99
-    assert whole["epsilon_gdp"] == pytest.approx(whole["epsilon_spent"], rel=1e-9)
+    assert whole["epsilon_gdp"] == pytest.approx(whole["epsilon_spent"], rel=1e-5)  # announced a little dearer
     assert lines.spendings == [d["epsilon_spent"] for _, d in kept]
     assert all(abs(estimate) <= 8.0 for estimate, _ in kept if estimate is not None)
     assert any(estimate != d["raw_estimate"] for estimate, d in kept)

@@ -45,7 +45,9 @@ class ListenerConfig(BaseModel):
             if self.file is None:
                 raise ValueError('channel "given" needs file: a .npy file of complex coefficients [rounds, antennas, devices]')
             if self.distance_m is not None or self.correlation > 0 or self.antenna_correlation > 0:
-                raise ValueError('channel "given" is as its file says; leave out distance_m, correlation and antenna_correlation')
+                raise ValueError(
+                    'channel "given" is as its file says; leave out distance_m, correlation and antenna_correlation'
+                )
         elif self.file is not None:
             raise ValueError('file is read by channel "given" alone; set channel so, or leave file out')
         set_to = [name for name, field in ListenerConfig.model_fields.items() if getattr(self, name) != field.default]

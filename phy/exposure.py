@@ -124,7 +124,12 @@ class Exposer:
                     parts.append(unit)
                     energy += np.square(np.abs(unit)).sum(axis=2)
                 else:
-                    energy += self._echoes(propagation, antennas, first, rounds, devices) * np.square(np.abs(inverse))
+                    if propagation.channel.flat:  # one path, as it is when the payload is on the air
+                        a, tau = propagation.aged(heard, first)[..., None], np.zeros((rounds, devices, 1))
+                    else:
+                        moving, tau = propagation.channel.paths(devices, first, rounds, antennas)
+                        a = moving[..., 0]
+                    energy += self._echoes(propagation, a, tau, first) * np.square(np.abs(inverse))
                     parts.append(np.zeros((rounds, devices, 0), np.complex128))
             if self.coincide:
                 turned = self._turned(np.concatenate(parts, axis=2), first)
@@ -147,10 +152,10 @@ class Exposer:
         phase = self._offsets.draw(unit.shape[1], first, unit.shape[0]).phase_rad
         return np.asarray(unit * np.exp(1j * phase)[:, :, None])
 
-    def _echoes(self, propagation: Propagation, antennas: int, first: int, rounds: int, devices: int) -> Floats:
-        """Energy [B, K] of a unit symbol over several paths, all antennas together."""
-        a, tau = propagation.channel.paths(devices, first, rounds, antennas)
-        paths, tau = a[..., 0].astype(np.complex128), np.asarray(tau, np.float64)
+    def _echoes(self, propagation: Propagation, a: Complexes, delays_s: Floats, first: int) -> Floats:
+        """Energy [B, K] of a unit symbol over paths a [B, M, K, P] with delays [B, K, P], all antennas together."""
+        rounds, devices, _ = delays_s.shape
+        paths, tau = a.astype(np.complex128), np.asarray(delays_s, np.float64)
         offsets = self._offsets.draw(devices, first, rounds) if self._offsets.on else None
         if offsets is not None and offsets.frequency_hz.any():  # a path delays the transmitter's carrier as well
             paths = paths * np.exp(-2j * np.pi * offsets.frequency_hz[:, :, None] * tau)[:, None]
@@ -210,5 +215,3 @@ def _bare(config: LinkConfig) -> LinkConfig:
         offsets = offsets.model_copy(update={"pulse": "burst", "spacing": "guarded"})
     changes = {"fidelity": "symbol", "power": power, "offsets": offsets, "impairments": {}, "receiver": "matched"}
     return in_process(config.model_copy(update={**changes, "air": "numpy"}))
-
-

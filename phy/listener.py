@@ -56,9 +56,7 @@ class Listener:
 
     def __init__(self, config: LinkConfig, seed: int, listener: ListenerConfig, resources: int = 1, looks: int = 1) -> None:
         if listener.antennas < 1 or listener.channel == "none":
-            raise PhyError(
-                f"a listener with {listener.antennas} antennas needs a channel to them: same, rayleigh or given"
-            )
+            raise PhyError(f"a listener with {listener.antennas} antennas needs a channel to them: same, rayleigh or given")
         self._antennas = listener.antennas
         if listener.channel == "same" and config.channel.file is not None:
             raise PhyError(
@@ -111,7 +109,9 @@ def _sent(config: LinkConfig) -> dict[str, Any]:
     """Hardware faults of the transmitters alone: an adversary has a better receiver."""
     from phy.faults import parse
 
-    return {fault.name: config.impairments[fault.name] for fault in parse(config.impairments) if fault.part.stage == "transmitter"}
+    return {
+        fault.name: config.impairments[fault.name] for fault in parse(config.impairments) if fault.part.stage == "transmitter"
+    }
 
 
 class _Channel(Channel):

@@ -143,7 +143,14 @@ class Charging:
             found = _by_own_noise(self.spectral * np.square(level) * heard.energy, np.square(own)[:, None], variance)
         else:
             quiet = np.where(self.victims, level, 0.0)  # what covers: the adversary knows its friends' noise
-            found = _covered(heard.axes * (level * np.sqrt(self.spectral))[:, :, None], quiet, level, own, variance, heard.exact and heard.axes.shape[2] == 1)
+            found = _covered(
+                heard.axes * (level * np.sqrt(self.spectral))[:, :, None],
+                quiet,
+                level,
+                own,
+                variance,
+                heard.exact and heard.axes.shape[2] == 1,
+            )
         found = np.where(self.victims, self.ratio**2 * found, 0.0)
         return np.asarray(found, np.float64)
 
@@ -170,15 +177,11 @@ class Charging:
         return self._release(np.sqrt(squares[:, device]))
 
     def _release(self, mu: Floats) -> Release:
-        return Release(
-            mu, sampling_rate=self.sampling_rate, relation=self.relation, csi=self.csi, extra_delta=self.extra_delta
-        )
+        return Release(mu, sampling_rate=self.sampling_rate, relation=self.relation, csi=self.csi, extra_delta=self.extra_delta)
 
     def at_gain(self, amplitudes: Floats, noise: Floats, gain: float, *, as_printed: bool = False) -> Release:
         """The release if the loudest device arrived ``gain`` times as loud as the aligned amplitude in every round."""
-        reckoned = replace(
-            self.sounding, energy=np.where(self.sounding.limits > 0, gain**2, 0.0), axes=None
-        )
+        reckoned = replace(self.sounding, energy=np.where(self.sounding.limits > 0, gain**2, 0.0), axes=None)
         return replace(self, sounding=reckoned).release(amplitudes, noise, as_printed=as_printed)
 
     def noise_variance(self, aligned: Floats | float, noise: Floats | float, active: Floats | float) -> Floats:
@@ -272,5 +275,3 @@ def _law(scenario: Scenario) -> GainLaw:
     if link.csi.estimator == "perfect":
         return gain_law("ls", 0.0, correlation)
     return gain_law(link.csi.estimator, link.pilot_error_variance, correlation)
-
-

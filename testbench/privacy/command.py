@@ -193,6 +193,20 @@ def audit(
         raise TestbenchError("the audit found more than claimed: " + "; ".join(violated))
 
 
+@app.command()
+def verify(
+    source: Annotated[
+        str, typer.Argument(metavar="SCENARIO|RUN", help="A scenario (a file, or a shipped one), or the folder of a run.")
+    ],
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write verify.csv into this folder.")] = None,
+) -> None:
+    """Compute every device's true privacy from what the adversary receives; exit code 1 where one has more than is claimed."""
+    from testbench.privacy.verify_command import run_verify
+
+    run_verify(_console(), source, sets, out)
+
+
 def _claims(stated: list[str]) -> dict[str, float]:
     from testbench.errors import TestbenchError
 

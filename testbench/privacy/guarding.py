@@ -14,7 +14,7 @@ from testbench.privacy.design import Design
 from testbench.privacy.fitting import ANNOUNCED
 from testbench.privacy.sounding import round_sounder
 
-__all__ = ["PlannedCharges", "guard_of"]
+__all__ = ["PlannedCharges", "guard_of", "plan_sha256"]
 
 
 _REFRESHES = 40  # how often epsilon of sampled rounds is computed over a run; it takes a tenth of a second
@@ -82,6 +82,12 @@ class PlannedCharges:
         )[0]
 
 
+def plan_sha256(design: Design) -> str:
+    """Hash of the amplitudes and the artificial noise of all rounds."""
+    plan = hashlib.sha256(design.amplitudes.astype("<f8").tobytes() + design.artificial_noise.astype("<f8").tobytes())
+    return plan.hexdigest()
+
+
 def guard_of(design: Design, seed: int) -> PrivacyGuard:
     """A fresh guard, for the first round of a run or to be rebuilt from its journal."""
     settings = design.settings
@@ -92,10 +98,9 @@ def guard_of(design: Design, seed: int) -> PrivacyGuard:
         schedule=design.charged.scaled(ANNOUNCED),
         refresh_rounds=-(-len(design.amplitudes) // _REFRESHES),
     )
-    plan = hashlib.sha256(design.amplitudes.astype("<f8").tobytes() + design.artificial_noise.astype("<f8").tobytes())
     identity = {
         "planned_rounds": len(design.amplitudes),
-        "privacy_plan_sha256": plan.hexdigest(),
+        "privacy_plan_sha256": plan_sha256(design),
         "privacy_estimate": settings.estimate,
     }
     several = design.directions

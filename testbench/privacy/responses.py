@@ -35,18 +35,14 @@ def observing_link(design: Design) -> LinkConfig:
     return in_process(design.link.model_copy(update={"receiver": "matched", "impairments": {}}))
 
 
-def observed_squares(
-    design: Design, link: Link, rounds: Integers, devices: int, present: Bools | None = None
-) -> Floats:
+def observed_squares(design: Design, link: Link, rounds: Integers, devices: int, present: Bools | None = None) -> Floats:
     """mu^2 [B, K] of ``rounds`` [B] of a plan, as ``link`` (of :func:`observing_link`) carries them; 0 for colluders.
 
     :param present: bool[K], who is on the air in all of them; None: everybody
     """
     n = design.directions.count
     blocks = max(1, _BLOCK_ELEMENTS // (devices * n * max(1, _width(link, rounds[:1], devices, n, present))))
-    parts = [
-        _squares(design, link, rounds[low : low + blocks], devices, present) for low in range(0, len(rounds), blocks)
-    ]
+    parts = [_squares(design, link, rounds[low : low + blocks], devices, present) for low in range(0, len(rounds), blocks)]
     return np.concatenate(parts)
 
 

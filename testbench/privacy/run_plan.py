@@ -7,7 +7,7 @@ from testbench.privacy.design import Design, design
 from testbench.privacy.energy_design import EnergyDesign, energy_design
 from testbench.privacy.guarding import guard_of
 from testbench.privacy.settings import ENERGY_SCHEMES
-from testbench.privacy.verify import check_plan
+from testbench.privacy.verify import check_energies, check_plan
 from testbench.scenario import Scenario
 
 __all__ = ["RunPlan", "fresh_guard", "plan_run"]
@@ -23,7 +23,9 @@ def plan_run(
     :raises learning.privacy.errors.PrivacyError: what is asked for cannot be claimed, in one sentence
     """
     if scenario.link.scheme in ENERGY_SCHEMES:
-        return energy_design(scenario, examples_per_device)
+        energies = energy_design(scenario, examples_per_device)
+        check_energies(scenario, energies)
+        return energies
     planned = design(scenario, examples_per_device, progress)
     check_plan(scenario, planned)
     return planned

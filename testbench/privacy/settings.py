@@ -47,7 +47,11 @@ class PrivacyConfig(BaseModel):
     as_printed: bool = Field(default=False, description="plan and count as pAirZero prints it; the summary names the errata")
     noise_source: NoiseSource = Field(default="receiver", description="whose noise protects")
     adversary_advantage_db: float = Field(
-        default=0.0, ge=-100, le=100, allow_inf_nan=False, description="by how much the SNR of all its antennas exceeds the server's"
+        default=0.0,
+        ge=-100,
+        le=100,
+        allow_inf_nan=False,
+        description="by how much the SNR of all its antennas exceeds the server's",
     )
     adversary_antennas: int = Field(
         default=1,

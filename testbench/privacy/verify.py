@@ -19,10 +19,12 @@ from learning.privacy.errors import PrivacyError
 from phy.config import LinkConfig
 from phy.link import Link
 from testbench.privacy.design import Design
+from testbench.privacy.energy_attack import attack_energies
+from testbench.privacy.energy_design import EnergyDesign
 from testbench.privacy.responses import observed_squares, observing_link
 from testbench.scenario import Scenario
 
-__all__ = ["DeviceVerdict", "Verification", "check_plan", "verify"]
+__all__ = ["DeviceVerdict", "Verification", "check_energies", "check_plan", "verify"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -30,8 +32,10 @@ Integers = NDArray[np.int64]
 
 #: By how much a computed mu^2 may exceed the charged one: single precision of the emulation, over whole runs and single rounds.
 _OF_A_RUN, _OF_A_ROUND = 2e-4, 2e-3
+_OF_A_CLAIM = 3e-4  # of epsilon
 #: Of mu^2 of a round: below this nothing is told apart from rounding.
 _NOTHING = 1e-12
+_QUICK_TRIALS = 400
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class DeviceVerdict:
     @property
     def refuted(self) -> bool:
         """Whether it has more than is claimed, beyond rounding."""
-        return self.margin < -1e-3 * max(self.epsilon, 1e-3) or math.isnan(self.margin)
+        return self.margin < -_OF_A_CLAIM * max(self.epsilon, 1e-3) or math.isnan(self.margin)
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,25 @@ def check_plan(scenario: Scenario, design: Design) -> None:
     more = seen.sum(axis=0) > charged.sum(axis=0) * (1.0 + _OF_A_RUN) + _NOTHING
     if more.any() or (over.any() and not tail):
         device = int(np.argmax(np.where(more, seen.sum(axis=0), over.any(axis=0))))
-        parts = [name for name in (scenario.link.power.control, scenario.link.csi.estimator, scenario.link.air or "") if ":" in name]
+        parts = [
+            name for name in (scenario.link.power.control, scenario.link.csi.estimator, scenario.link.air or "") if ":" in name
+        ]
         blame = f"; look at {', '.join(parts)}" if parts else ""
         raise PrivacyError(
             f"the plan's claim of epsilon = {design.settings.epsilon:g} is not true of this link: in {chosen.size} rounds that were "
             f"computed, device {device} arrives with mu = {math.sqrt(seen[:, device].sum()):.4g} where "
             f"{math.sqrt(charged[:, device].sum()):.4g} is charged{blame}; pairzero privacy verify shows every device"
         )
+
+
+def check_energies(scenario: Scenario, planned: EnergyDesign) -> None:
+    """The same for a scheme of energy detection, by a short attack.
+
+    :raises PrivacyError: what the attack refutes
+    """
+    found = attack_energies(scenario, planned, _QUICK_TRIALS)
+    if found.refuted:
+        raise PrivacyError(found.sentence)
 
 
 def verify(
@@ -146,9 +162,7 @@ def verify(
     for k in np.flatnonzero(design.charging.victims).tolist():
         own = design.charging.release_of(k, full)
         found = accountant.epsilon(own, design.settings.delta) if np.isfinite(own.mu).all() else math.inf
-        verdicts.append(
-            DeviceVerdict(k, math.sqrt(charged[:, k].sum()), math.sqrt(full[:, k].sum()), found, epsilon - found)
-        )
+        verdicts.append(DeviceVerdict(k, math.sqrt(charged[:, k].sum()), math.sqrt(full[:, k].sum()), found, epsilon - found))
     return Verification(epsilon, design.settings.delta, len(alive), len(chosen), through, tuple(verdicts))
 
 
@@ -212,9 +226,7 @@ def _light(config: LinkConfig) -> LinkConfig:
     return config.model_copy(update={"backend": "numpy"})
 
 
-def _air(
-    scenario: Scenario, design: Design, config: LinkConfig, rounds: Integers, quick: bool
-) -> tuple[LinkConfig, str]:
+def _air(scenario: Scenario, design: Design, config: LinkConfig, rounds: Integers, quick: bool) -> tuple[LinkConfig, str]:
     """The air to compute through. Airs that lead out of this process, or whose noise is fresh, are stood in for."""
     air = config.burst.air
     if config.fidelity == "symbol" or air in ("emulated", "time_channel") or rounds.size == 0:

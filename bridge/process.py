@@ -138,9 +138,12 @@ class AirServerProcess:
         timeout_s: float = 5.0,
         attempts: int = 3,
         keys: ClientKeys | None = None,
+        nonce: str = "",
     ) -> AirClient:
         """Return a client of this server that notices at once when the child ends; see `AirClient`."""
-        return AirClient(self.endpoint, config, seed, timeout_s=timeout_s, attempts=attempts, alive=self.alive, keys=keys)
+        return AirClient(
+            self.endpoint, config, seed, nonce=nonce, timeout_s=timeout_s, attempts=attempts, alive=self.alive, keys=keys
+        )
 
     def close(self) -> None:
         """End the child: ask, then insist; and remove the private address."""

@@ -42,7 +42,9 @@ def read_secret(path: str | os.PathLike[str], *, make: bool = False) -> bytes:
         except OSError as error:
             raise KeysError(f"the secret {path} cannot be read: {error.strerror}") from None
     if len(secret) < SECRET_BYTES:
-        raise KeysError(f"{path} holds {len(secret)} bytes, and a secret has {SECRET_BYTES} or more; delete it to have one made")
+        raise KeysError(
+            f"{path} holds {len(secret)} bytes, and a secret has {SECRET_BYTES} or more; delete it to have one made"
+        )
     return secret
 
 

@@ -56,8 +56,8 @@ class AirServer:
 
     Args:
         bind: the address; port 0 takes a free one. Addresses that other machines can reach need `keys`.
-        link_factory: makes a link of (configuration, seed), with `secret` of (configuration, seed, the link's secret); None: the
-            physical layer's, imported by `bind()`.
+        link_factory: makes a link of (configuration, seed), with `secret` of (configuration, seed, the link's secret);
+            None: the physical layer's, imported by `bind()`.
         limits: the largest request taken.
         sessions: how many links stay open; the least recently used one is closed first.
         parts: the classes (`module:Class`) that a configuration may have the physical layer load.

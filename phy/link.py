@@ -79,9 +79,7 @@ class Link:
         noise, and for schemes of energy detection all but the dither. None: whoever has the seed can draw them again
     """
 
-    def __init__(
-        self, config: LinkConfig, seed: int, make_air: "MakeAir | None" = None, *, secret: int | None = None
-    ) -> None:
+    def __init__(self, config: LinkConfig, seed: int, make_air: "MakeAir | None" = None, *, secret: int | None = None) -> None:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise BadPayload(f"the link's seed must be an integer in 0 .. 2^64 - 1, got {seed!r}")
         if secret is not None and (not isinstance(secret, int | np.integer) or not 0 <= secret < 2**64):
@@ -156,7 +154,7 @@ class Link:
 
     @property
     def _noise(self) -> str:
-        """Whose the receiver's noise is: keyed by the public ``seed`` or by a ``secret``, or ``fresh`` on every transmission."""
+        """The receiver's noise: keyed by the public ``seed`` or by a ``secret``, or drawn ``fresh`` on each transmission."""
         if self._detection != "orthogonal" and not getattr(self._carrier, "keyed", True):
             return "fresh"
         return "secret" if self._secret else "seed"

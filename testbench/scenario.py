@@ -198,6 +198,11 @@ class Scenario(_Frozen):
             return f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp" or "pld"'
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
+        if self.fleet.on and wanted.randomness == "seed":
+            return (
+                "a fleet's devices have the seed, and could draw the noise again and subtract it; set privacy.randomness to "
+                '"auto" or "secret"'
+            )
         if link.power.caps is not None or link.power.adds_noise:
             return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
         if record and link.scheme not in ("sign", "fsk_mv") and self.zeroth_order.clip_scope != "sample":

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.privacy.sensitivity import Sensitivity
+from testbench.privacy import secrecy
 from testbench.privacy.charging import Charging
 from testbench.scenario import Scenario
 
@@ -44,8 +45,8 @@ def sampling_sentence(rate: float | None) -> str:
     if rate is None:
         return "no amplification by sampling is claimed"
     return (
-        f"each record is in a round's batch independently (Poisson) with an announced probability of at most {rate:.4g}, "
-        "by a draw that only its device knows (the emulation takes it from the scenario's seed, which is therefore a secret)"
+        f"each record is in a round's batch independently (Poisson) with an announced probability of at most {rate:.4g}; who "
+        "is sampled must be a secret of its device"
     )
 
 
@@ -85,5 +86,6 @@ def statements(
             f"every device adds noise of standard deviation {level} of full scale{where}; its mean square is part of the peak "
             "power, single symbols may exceed it"
         )
+    found.extend(secrecy.sentences(scenario))
     found.append(JOURNAL)
     return (*found, *errata)

@@ -89,7 +89,13 @@ class Scenario(_Frozen):
     """A whole run."""
 
     name: str = Field(default="run", description="names the run folder: letters, digits, dot, dash, underscore")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every draw: perturbations, batches, fades, noise")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="public, keys every draw: perturbations, splits, fades; batches and noise, unless privacy.randomness is "
+        "secret",
+    )
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     federation: FederationConfig = FederationConfig()

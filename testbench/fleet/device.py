@@ -13,7 +13,7 @@ from bridge.fleet.client import SessionLost
 from bridge.fleet.history import History
 from bridge.fleet.messages import Done, Prove, Rows, Slot, Welcome
 from bridge.keys import ClientKeys
-from bridge.secrets import read_secret
+from bridge.secrets import derive, read_secret
 from learning import models, tasks
 from learning.batches import shards
 from learning.data import TaskData
@@ -206,9 +206,9 @@ def _row(rows: Rows, place: int) -> JournalRow:
 
 
 def _secret(file: Path | None, welcome: Welcome, watcher: Watcher) -> bytes:
-    """What keys this device's batches in a run that claims privacy, made on first use."""
+    """What keys this device's batches in this run, which claims privacy; the file, made on first use, may serve more."""
     file = file or own_file(welcome.run, welcome.number)
-    secret = read_secret(file, make=True)
+    secret = derive(read_secret(file, make=True), f"pairzero batches {welcome.run}")
     watcher.say(f"batches are drawn by the secret in {file}, which stays on this machine; delete it when the run is over")
     return secret
 

@@ -39,8 +39,8 @@ def sentences(scenario: Scenario) -> tuple[str, ...]:
             return (f"the noise is that of the air {_air(scenario)}, which draws it anew on each transmission",)
         return (f"{_protecting(scenario)} are drawn from the scenario's seed ({scenario.seed}): {SEED_WORTH}",)
     server = (
-        "the run's air server, by a secret of the run (private/noise.key in its folder, destroyed after the last round; whoever "
-        "reads it before can draw the same)"
+        "the run's air server, by a secret of the run (private/noise.key in its folder, destroyed after the last round; "
+        "whoever reads it before can draw the same)"
         if scenario.uplink.endpoint is None
         else f"the air server at {scenario.uplink.endpoint}, by a secret of its own, as it says"
     )

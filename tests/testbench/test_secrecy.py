@@ -5,36 +5,37 @@ import json
 import re
 import shutil
 import stat
-import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import zmq
 from scipy import stats
+from typer.testing import CliRunner
 
+import pairzero.air
+import pairzero.device
 import testbench.uplinks as uplinks
-from bridge.errors import KeysError
-from bridge.links import phy_link_factory
 from bridge.secrets import derive, link_secret, read_secret
-from bridge.server import AirServer
 from bridge.sessions import session_id
 from learning.batches import batch, poisson
 from learning.journal import Journal
 from phy.backends import in_process
 from phy.link import Link
-from testbench.errors import RunFolderError, ScenarioError, TestbenchError
+from testbench.cli import app
 from testbench.fleet import device as device_module
 from testbench.fleet.device import FleetDevice, own_file
 from testbench.fleet.sharing import Local
 from testbench.privacy.design import Design
 from testbench.privacy.run_plan import plan_run
-from testbench.privacy.secrecy import SEED_WORTH, refuse_link, refuse_public_seed, sentences
+from testbench.privacy.secrecy import SEED_WORTH
 from testbench.report import write_report
 from testbench.run_folder import RunFolder
 from testbench.runner import RunResult, Watcher, run_scenario
 from testbench.scenario import Scenario, build
+from tests.forked import run as command
 from tests.testbench.test_fleet import Joined, Served, _one_loads_at_a_time  # noqa: F401
 from tests.testbench.test_privacy_run import RECORDS, Stop
 
@@ -110,6 +111,7 @@ def test_a_device_can_subtract_the_noise_of_the_seed_and_not_that_of_a_secret(tm
     monkeypatch.setattr(FleetDevice, "_apply", applied)
     monkeypatch.setattr(device_module, "Device", Watched)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    sent = all_that_is_sent(monkeypatch)
     server = f"ipc://{tmp_path}/f"
     fleet = private({"fleet": {"bind": server}})
     coordinator = Served(fleet, tmp_path / "fleet")
@@ -138,6 +140,9 @@ def test_a_device_can_subtract_the_noise_of_the_seed_and_not_that_of_a_secret(tm
     files = [device_file(tmp_path / "state"), tmp_path / "own.key"]
     assert [told["secrets"][n] for n in (0, 1)] == [derive(f.read_bytes(), f"pairzero batches {told['run']}") for f in files]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    hidden = [form for s in [*(f.read_bytes() for f in files), *told["secrets"].values()] for form in (s, s.hex().encode())]
+    assert any(told["run"].encode() in part for part in sent)
+    assert [form for form in hidden if any(form in part for part in sent)] == []
     assert devices[1].heard.found(rf"batches are drawn by the secret in {tmp_path}/own.key, which stays on this machine")
     # The run: told, and its own secret destroyed.
     assert summary["randomness"] == "secret"
@@ -241,7 +246,8 @@ def test_batches_of_one_process_are_the_devices_secrets(tmp_path, monkeypatch):
     assert {(len(entry[0]), entry[1]) for entry in asked} == {(32, 0)}
 
 
-def test_the_secret_is_in_no_file_and_on_no_wire(tmp_path, monkeypatch):
+def all_that_is_sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Every part of every message that a socket of this process sends from now on."""
     sent: list[bytes] = []
     send = zmq.Socket.send_multipart
 
@@ -250,6 +256,11 @@ def test_the_secret_is_in_no_file_and_on_no_wire(tmp_path, monkeypatch):
         return send(self, parts, *arguments, **named)
 
     monkeypatch.setattr(zmq.Socket, "send_multipart", listening)
+    return sent
+
+
+def test_the_secret_is_in_no_file_and_on_no_wire(tmp_path, monkeypatch):
+    sent = all_that_is_sent(monkeypatch)
     wanted = private(SECRET, {"federation": {"rounds": 3}})
     folder = tmp_path / "run"
     cut_off(wanted, folder, 2)
@@ -307,149 +318,6 @@ def test_reports_and_summaries_say_what_a_seed_is_worth(tmp_path):
     )
 
 
-STREAM = {
-    "link": {"fidelity": "waveform"},
-    "stream": {"send": ["ipc:///a", "ipc:///b"], "receive": ["ipc:///c"]},
-}
-
-
-@pytest.mark.parametrize(
-    ("changes", "rests"),
-    [
-        ({}, "receiver noise"),
-        ({"privacy": {"noise_source": "artificial"}}, "artificial noise"),
-        ({"privacy": {"noise_source": "both"}}, "receiver noise and artificial noise"),
-        (RECORDS, "receiver noise and batches"),
-        ({"link": {"scheme": "reed"}, "privacy": {"accounting": "renyi"}}, "receiver noise and fades and phases"),
-    ],
-)
-def test_strict_refuses_what_rests_on_the_seed_before_a_folder_is_touched(tmp_path, changes, rests):
-    wanted = private(changes, {"privacy": {**changes.get("privacy", {}), "strict": True}})
-    with pytest.raises(TestbenchError) as refused:
-        run(wanted, tmp_path / "run")
-    assert str(refused.value) == (
-        f'privacy.strict: the guarantee would rest on {rests} drawn from the public seed 3; set privacy.randomness = "secret"'
-    )
-    assert not (tmp_path / "run" / "scenario.toml").exists()
-    refuse_public_seed(private(changes, {"privacy": {**changes.get("privacy", {}), "strict": True, **SECRET["privacy"]}}))
-
-
-def test_a_strict_run_of_a_secret_goes_through(tmp_path):
-    strict = private(SECRET, {"privacy": {"strict": True, **SECRET["privacy"]}, "federation": {"rounds": 2}})
-    assert run(strict, tmp_path / "run").summary["rounds"] == 2
-    # Strictness changes nothing that is computed: a run may be resumed with it or without.
-    run(private(SECRET, {"federation": {"rounds": 2}}), tmp_path / "run", resume=True)
-
-
-def test_a_link_must_be_as_secret_as_the_claim_needs():
-    air = "the air server at tcp://x draws {} from the seed that it is sent, which every device has; have it started with"
-    secret, strict = private(SECRET), private({"privacy": {"strict": True}})
-    both = private({"privacy": {"noise_source": "both", **SECRET["privacy"]}})
-    energy = private({"link": {"scheme": "reed"}, "privacy": {"accounting": "renyi", **SECRET["privacy"]}})
-    public, hidden = {"noise": "seed", "keyed_by": "seed"}, {"noise": "secret", "keyed_by": "secret"}
-    fresh, fresh_hidden = {"noise": "fresh", "keyed_by": "seed"}, {"noise": "fresh", "keyed_by": "secret"}
-    where = "air server at tcp://x"
-    for scenario, description, words in (
-        (secret, public, air.format("receiver noise")),
-        (secret, {}, air.format("receiver noise")),
-        (secret, {"n0": 0.1}, air.format("receiver noise")),
-        (both, fresh, air.format("artificial noise")),
-        (energy, fresh, air.format("fades and phases")),
-        (strict, public, "the guarantee would rest on receiver noise drawn from the public seed 3"),
-    ):
-        with pytest.raises(TestbenchError) as refused:
-            refuse_link(scenario, description, where)
-        assert words in str(refused.value)
-    for scenario in (secret, both, energy):
-        refuse_link(scenario, hidden, where)
-        refuse_link(scenario, fresh_hidden, where)
-    refuse_link(strict, fresh, where)  # nothing rests on the seed
-    refuse_link(private(), public, where)  # nothing was asked for
-
-
-def test_somebodys_server_is_asked_how_it_keys_its_noise(tmp_path):
-    short = {"federation": {"rounds": 2}}
-    for secret in (None, b"s" * 32):
-        server = AirServer(f"ipc://{tmp_path}/air-{secret is None}", phy_link_factory(), secret=secret)
-        endpoint = server.bind()
-        thread = threading.Thread(target=server.serve)
-        thread.start()
-        try:
-            wanted = private(SECRET, short, {"uplink": {"transport": "ipc", "endpoint": endpoint}})
-            if secret is None:
-                with pytest.raises(
-                    TestbenchError, match=r"draws receiver noise from the seed .* `pairzero air serve --secret FILE`"
-                ):
-                    run(wanted, tmp_path / "refused")
-                assert RunFolder(tmp_path / "refused").committed_rounds() == 0
-                continue
-            runs = [tmp_path / f"run-{i}" for i in range(2)]
-            for folder in runs:
-                assert "by a secret of its own, as it says" in run(wanted, folder).summary["privacy_statement"]
-            one, other = (broadcasts(folder) for folder in runs)
-            # The same question in the first round, of a server with one secret: the runs' sessions are apart.
-            assert abs((one[0] - one[1]) - (other[0] - other[1])).min() > 1e-4
-        finally:
-            server.stop()
-            thread.join()
-
-
-def test_a_fleet_under_a_seed_is_refused():
-    fleet = {"fleet": {"bind": "ipc:///tmp/f"}, "privacy": {"randomness": "seed"}}
-    with pytest.raises(ScenarioError, match=r'a fleet\'s devices have the seed.*set privacy.randomness to "auto" or "secret"'):
-        private(fleet)
-    assert "everybody but the coordinator" in " ".join(sentences(private({"fleet": {"bind": "ipc:///tmp/f"}})))
-
-
-def test_a_run_goes_on_with_the_secret_that_it_began_with_or_not_at_all(tmp_path):
-    wanted = private(SECRET, {"federation": {"rounds": 4}})
-    folder = tmp_path / "run"
-    cut_off(wanted, folder, 2)
-    key = folder / "private" / "noise.key"
-    with pytest.raises(RunFolderError, match=r"privacy.randomness = 'secret', not 'seed'"):
-        run(private({"federation": {"rounds": 4}, "privacy": {"randomness": "seed"}}), folder, resume=True)
-    key.chmod(0o644)
-    with pytest.raises(KeysError, match=r"can be read by others"):
-        run(wanted, folder, resume=True)
-    key.unlink()
-    with pytest.raises(RunFolderError, match=r"has 2 rounds whose noise is of the seed, or of a secret that is gone from"):
-        run(wanted, folder, resume=True)
-    # A fleet's run, taken up in one process without a word on randomness.
-    fleet = private({"fleet": {"bind": f"ipc://{tmp_path}/f"}})
-    (tmp_path / "fleet" / "private").mkdir(parents=True)
-    shutil.copytree(folder, tmp_path / "fleet", dirs_exist_ok=True)
-    (tmp_path / "fleet" / "private" / "noise.key").write_bytes(bytes(32))
-    (tmp_path / "fleet" / "scenario.toml").write_text(private({"federation": {"rounds": 4}}).to_toml())
-    assert fleet.fleet.on
-    with pytest.raises(
-        RunFolderError, match=r"was started with noise of a secret; resume it as it was started, a fleet or with"
-    ):
-        run(private({"federation": {"rounds": 4}}), tmp_path / "fleet", resume=True)
-
-
-def test_a_run_that_committed_nothing_keeps_its_secret_only_if_it_is_sent_again_as_it_was(tmp_path):
-    """A round that was sent and not committed: the same again under the same noise tells nothing, another one would."""
-
-    class Break(Watcher):
-        def started(self, label: str, done: int, total: int) -> None:
-            raise KeyboardInterrupt
-
-    wanted, folder = private(SECRET), tmp_path / "run"
-    key = folder / "private" / "noise.key"
-    found = []
-    for scenario, resume in (
-        (wanted, False),
-        (wanted, True),
-        (private(SECRET, {"zeroth_order": {"learning_rate": 1e-4}}), True),
-        (wanted, False),
-    ):
-        with pytest.raises(KeyboardInterrupt):
-            run(scenario, folder, resume=resume, watcher=Break())
-        found.append(key.read_bytes())
-    assert found[0] == found[1]
-    assert len(set(found)) == 3
-
-
 def test_the_budgets_end_is_an_end_for_the_secret_too(tmp_path):
     faults = {"federation": {"rounds": 12}, "privacy": {"epsilon": 0.5, "accounting": "renyi", **SECRET["privacy"]}}
     wanted = private(faults, {"link": {"scheme": "reed", "snr_max_db": -10.0}})
@@ -459,22 +327,55 @@ def test_the_budgets_end_is_an_end_for_the_secret_too(tmp_path):
     assert run(wanted, tmp_path / "run", resume=True).summary["rounds"] == done.summary["rounds"]
 
 
-def test_a_seeded_flowgraph_is_no_secret():
-    flowgraph = {"link": {"fidelity": "waveform"}, "stream": {"flowgraph": "uplink"}}
-    for changes in (SECRET, {"privacy": {"strict": True}}):
-        with pytest.raises(
-            TestbenchError, match=r'the noise of the flowgraph "uplink" is drawn from a seed on its command line'
-        ):
-            refuse_public_seed(private(flowgraph, changes))
-    refuse_public_seed(private(flowgraph))
-    radio = private(STREAM, {"privacy": {"strict": True}})
-    refuse_public_seed(radio)
-    assert "draws it anew on each transmission" in sentences(radio)[0]
-
-
 def test_where_a_device_keeps_its_secret(monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert own_file("ab" * 32, 3) == Path("/state/pairzero/device-abababababababab-3.key")
     for value in ("", "relative/folder"):
         monkeypatch.setenv("XDG_STATE_HOME", value)
         assert own_file("ab" * 32, 3) == Path.home() / ".local" / "state" / "pairzero" / "device-abababababababab-3.key"
+
+
+def test_a_device_started_again_draws_the_same_batches_and_in_another_run_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    found = [
+        device_module._secret(file, SimpleNamespace(run=run, number=number), Watcher())
+        for file, run, number in (
+            (None, "a" * 64, 0),
+            (None, "a" * 64, 0),
+            (None, "a" * 64, 1),
+            (None, "b" * 64, 0),
+            (tmp_path / "own", "a" * 64, 0),
+            (tmp_path / "own", "b" * 64, 0),
+        )
+    ]
+    assert found[0] == found[1]
+    assert len(set(found)) == 5
+    shard = np.arange(60)
+    assert batch(found[0], 4, 0, shard, 8).tolist() == batch(found[1], 4, 0, shard, 8).tolist()
+
+
+def test_the_command_line_takes_strictness_and_secrets(tmp_path, monkeypatch):
+    file = tmp_path / "s.toml"
+    file.write_text(private().to_toml())
+    for words in (
+        ("run", str(file)),
+        ("fleet", "serve", str(file), "--bind", f"ipc://{tmp_path}/f", "--set", "privacy.randomness=seed"),
+    ):
+        done = command(tmp_path, *words, "--strict", "--out", str(tmp_path / "run"))
+        assert done.returncode == 1
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "privacy.randomness" in done.stderr
+    import bridge.serve
+    import testbench.fleet.device
+
+    asked: list[Any] = []
+    monkeypatch.setattr(bridge.serve, "serve", lambda *a, **named: asked.append(named["secret"]))
+    monkeypatch.setattr(testbench.fleet.device, "join_run", lambda *a, **named: asked.append(named["local"].secret))
+    runner = CliRunner()
+    for words in (("air", "serve", "--bind", "ipc:///x"), ("device", "join", "--server", "ipc:///x")):
+        assert runner.invoke(app, [*words, "--secret", "/k"]).exit_code == 0
+    assert asked == ["/k", Path("/k")]
+    asked.clear()
+    pairzero.air.serve("ipc:///x", secret=Path("/k"))
+    pairzero.device.join("ipc:///x", secret="/k")
+    assert asked == ["/k", Path("/k")]

@@ -54,7 +54,9 @@ class AirClient:
     Args:
         endpoint: the server's address.
         config: the link's configuration, as plain data.
-        seed: the seed of all its draws, from 0 to 2^64 - 1.
+        seed: the seed of its draws, from 0 to 2^64 - 1.
+        nonce: 64 random hexadecimal digits, kept to oneself, that tell this run from others of the same link and seed: a
+            server with a secret gives those other noise; empty: none.
         timeout_s: how long to wait for an answer before asking again [s].
         attempts: how often to ask before giving up.
         alive: tells whether the server's process lives; with it a dead server is noticed at once.
@@ -73,6 +75,7 @@ class AirClient:
         config: Mapping[str, Any],
         seed: int,
         *,
+        nonce: str = "",
         timeout_s: float = 5.0,
         attempts: int = 3,
         alive: Callable[[], bool] | None = None,
@@ -81,7 +84,7 @@ class AirClient:
     ) -> None:
         self.endpoint = endpoint
         self._timeout_s = timeout_s
-        self._hello = Hello(config=dict(config), seed=seed)
+        self._hello = Hello(config=dict(config), seed=seed, nonce=nonce)
         self._codec = FrameCodec(Limits())
         self._rounds_per_message = FIRST_ROUNDS
         self._welcome: Welcome | None = None

@@ -37,7 +37,7 @@ class EndpointError(BridgeError):
 
 
 class KeysError(BridgeError):
-    """A CURVE key file is missing, malformed, or readable by others."""
+    """A file of a CURVE key or of a secret is missing, malformed, or readable by others."""
 
 
 class ConfigRefused(BridgeError):

@@ -31,7 +31,7 @@ class AirResult(Protocol):
 
 
 class AirLink(Protocol):
-    """A pure function of its configuration, seed and request: asked twice, it answers the same bits."""
+    """A pure function of its configuration, seed, secret and request: asked twice, it answers the same bits."""
 
     @property
     def description(self) -> Mapping[str, int | float | str]: ...  # noqa: D102
@@ -47,7 +47,8 @@ class AirLink(Protocol):
         ...
 
 
-LinkFactory = Callable[[dict[str, Any], int], AirLink]
+# (configuration, seed) -> link; a server with a secret calls it with the link's secret, 0 .. 2^64 - 1, as third argument.
+LinkFactory = Callable[..., AirLink]
 
 
 def phy_link_factory(
@@ -90,7 +91,7 @@ def phy_link_factory(
     except PhyError as error:
         raise BridgeError(one_sentence(error)) from error
 
-    def make(config: dict[str, Any], seed: int) -> AirLink:
+    def make(config: dict[str, Any], seed: int, secret: int | None = None) -> AirLink:
         for text in _texts(config):
             if ":" in text and text not in allowed:
                 raise ConfigRefused(
@@ -109,7 +110,7 @@ def phy_link_factory(
             )
         try:
             checked = LinkConfig.model_validate({**config, "backend": asked})
-            link = Link(checked, seed, make_stream if checked.burst.air == STREAM_AIR else None)
+            link = Link(checked, seed, make_stream if checked.burst.air == STREAM_AIR else None, secret=secret)
         except pydantic.ValidationError as error:
             raise ConfigRefused(_validation_sentence(error.errors(include_url=False))) from None
         except PhyError as error:

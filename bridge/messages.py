@@ -36,6 +36,7 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 _Text = Annotated[str, msgspec.Meta(max_length=1024)]
 # msgpack itself ends at 2^64 - 1
 Seed = Annotated[int, msgspec.Meta(ge=0)]
+Nonce = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$", max_length=64)]
 SessionId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 
 
@@ -61,15 +62,20 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return Limits(**{f: min(getattr(self, f), getattr(other, f)) for f in self.__struct_fields__})
 
 
-class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Client to server: open, or find again, the link of `config` (plain data) and `seed`."""
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Client to server: open, or find again, the link of `config` (plain data) and `seed`.
+
+    `nonce`, left out where empty, tells runs apart that have both in common: a server with a secret gives them different
+    noise. Whoever has all three can ask for the same noise, so a client draws it at random and keeps it to itself.
+    """
 
     config: dict[str, Any]
     seed: Seed
+    nonce: Nonce = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Server to client: the session is open; the same (config, seed) always gets the same `session`."""
+    """Server to client: the session is open; the same (config, seed, nonce) always gets the same `session`."""
 
     session: SessionId
     description: dict[str, int | float | str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -39,6 +40,7 @@ class AirServerProcess:
         files: files (soundings, recordings) that a configuration may name.
         stream: settings of the stream air, as JSON or the name of a TOML file.
         backend: what computes the channel; `tensorflow` is served by the Python of its own environment.
+        secret: the file of the server's secret; see `bridge.secrets`.
         start_timeout_s: how long it may take to start [s]; importing Sionna takes 5 to 15.
         command: what to run instead of `python -m bridge.serve`; the arguments are appended.
     """
@@ -52,6 +54,7 @@ class AirServerProcess:
         files: Sequence[str] = (),
         stream: str | None = None,
         backend: str | None = None,
+        secret: str | os.PathLike[str] | None = None,
         start_timeout_s: float = 120.0,
         command: Sequence[str] | None = None,
     ) -> None:
@@ -72,6 +75,7 @@ class AirServerProcess:
             *(word for file in files for word in ("--allow-file", file)),
             *(() if stream is None else ("--stream", stream)),
             *(() if backend is None else ("--backend", backend)),
+            *(() if secret is None else ("--secret", os.fspath(secret))),
         ]
         self._start_timeout_s = start_timeout_s
         self._child: subprocess.Popen[str] | None = None
@@ -134,9 +138,12 @@ class AirServerProcess:
         timeout_s: float = 5.0,
         attempts: int = 3,
         keys: ClientKeys | None = None,
+        nonce: str = "",
     ) -> AirClient:
         """Return a client of this server that notices at once when the child ends; see `AirClient`."""
-        return AirClient(self.endpoint, config, seed, timeout_s=timeout_s, attempts=attempts, alive=self.alive, keys=keys)
+        return AirClient(
+            self.endpoint, config, seed, nonce=nonce, timeout_s=timeout_s, attempts=attempts, alive=self.alive, keys=keys
+        )
 
     def close(self) -> None:
         """End the child: ask, then insist; and remove the private address."""

@@ -24,6 +24,7 @@ from bridge.keys import ServerKeys
 from bridge.links import LinkFactory
 from bridge.messages import PROTOCOL_VERSION
 from bridge.process import SAID
+from bridge.secrets import read_secret
 from bridge.server import AirServer
 
 __all__ = ["main", "serve"]
@@ -40,6 +41,7 @@ def serve(
     files: Sequence[str] = (),
     stream: str | None = None,
     backend: str = "sionna",
+    secret: str | None = None,
     sessions: int = 32,
     exit_with_parent: bool = False,
     link_factory: LinkFactory | None = None,
@@ -54,6 +56,7 @@ def serve(
         files: the files (soundings, recordings) that clients may have opened by naming them.
         stream: settings of the stream air: a TOML file, or JSON.
         backend: what computes the channel: `sionna`, `tensorflow` or `numpy`; it must be installed in this environment.
+        secret: a file that keys the noise of the links in place of the clients' seeds; made where it is missing.
         sessions: how many links stay open.
         exit_with_parent: end as well when standard input ends or the parent process is gone.
         link_factory: makes the links; None: the physical layer's.
@@ -69,7 +72,15 @@ def serve(
 
         settings = StreamConfig.load(stream)
     server = AirServer(
-        bind, link_factory, sessions=sessions, parts=parts, files=files, stream=settings, backend=backend, keys=keys
+        bind,
+        link_factory,
+        sessions=sessions,
+        parts=parts,
+        files=files,
+        stream=settings,
+        backend=backend,
+        keys=keys,
+        secret=None if secret is None else read_secret(secret, make=True),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
@@ -106,6 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="sionna",
         help="what computes the channel: Sionna 2 on PyTorch (default), Sionna 1.x on TensorFlow, or numpy alone",
     )
+    parser.add_argument(
+        "--secret", metavar="FILE", help="key the noise by this file's secret, made if missing, not by the clients' seeds"
+    )
     parser.add_argument("--sessions", type=int, default=32, metavar="N", help="links kept open (default 32)")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input or the parent ends")
     given = parser.parse_args(arguments)
@@ -122,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             files=given.allow_file,
             stream=given.stream,
             backend=given.backend,
+            secret=given.secret,
             sessions=given.sessions,
             exit_with_parent=given.exit_with_parent,
             ready=ready,

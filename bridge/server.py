@@ -56,7 +56,8 @@ class AirServer:
 
     Args:
         bind: the address; port 0 takes a free one. Addresses that other machines can reach need `keys`.
-        link_factory: makes a link of (configuration, seed); None: the physical layer's, imported by `bind()`.
+        link_factory: makes a link of (configuration, seed), with `secret` of (configuration, seed, the link's secret);
+            None: the physical layer's, imported by `bind()`.
         limits: the largest request taken.
         sessions: how many links stay open; the least recently used one is closed first.
         parts: the classes (`module:Class`) that a configuration may have the physical layer load.
@@ -64,6 +65,7 @@ class AirServer:
         stream: settings of the stream air, which no client can send.
         backend: what the physical layer's links compute with; see `phy_link_factory`.
         keys: demand CURVE keys and let in the clients on their allow-list only.
+        secret: keys the noise of the links, for each session differently; None: the seed that clients send keys it.
         context: a ZeroMQ context to share, for `inproc://`.
     """
 
@@ -79,6 +81,7 @@ class AirServer:
         stream: StreamConfig | None = None,
         backend: str = "sionna",
         keys: ServerKeys | None = None,
+        secret: bytes | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         check_libzmq()
@@ -90,6 +93,7 @@ class AirServer:
         self._capacity = sessions
         self._make_factory = partial(phy_link_factory, tuple(parts), files=tuple(files), stream=stream, backend=backend)
         self._keys = keys
+        self._secret = secret
         self._shared_context = context
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._listener: Listener | None = None
@@ -131,7 +135,7 @@ class AirServer:
             self._listener = Listener(self._context, self._wanted, max_message_bytes(self._limits), TICK_MS, self._keys)
             self._endpoint = self._listener.endpoint
             # After the claim: an address that is taken need not wait for the import.
-            self._store = SessionStore(self._factory or self._make_factory(), self._capacity)
+            self._store = SessionStore(self._factory or self._make_factory(), self._capacity, self._secret)
         except BaseException:
             self.close()
             raise
@@ -197,7 +201,7 @@ class AirServer:
             return Pong()
         try:
             if isinstance(message, Hello):
-                session, link = self._store.open(message.config, message.seed)
+                session, link = self._store.open(message.config, message.seed, message.nonce)
                 return Welcome(
                     session=session,
                     description=plain_description(link.description),
@@ -251,6 +255,7 @@ class InprocAirServer:
         limits: Limits | None = None,
         sessions: int = 32,
         parts: Iterable[str] = (),
+        secret: bytes | None = None,
     ) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._server = AirServer(
@@ -259,6 +264,7 @@ class InprocAirServer:
             limits=limits,
             sessions=sessions,
             parts=parts,
+            secret=secret,
             context=self.context,
         )
         self._thread = threading.Thread(target=self._server.serve, name="pairzero-air", daemon=True)

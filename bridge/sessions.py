@@ -1,4 +1,4 @@
-"""The links that a server keeps open: a session for each (configuration, seed)."""
+"""The links that a server keeps open: a session for each (configuration, seed, nonce)."""
 
 from __future__ import annotations
 
@@ -12,43 +12,54 @@ import numpy as np
 
 from bridge.errors import BridgeError
 from bridge.links import AirLink, LinkFactory
+from bridge.secrets import link_secret
 
 __all__ = ["SessionStore", "plain_description", "session_id"]
 
 
-def session_id(config: Mapping[str, Any], seed: int) -> str:
-    """Return the SHA-256, in hex, of the configuration and seed as JSON with sorted keys and no spaces.
+def session_id(config: Mapping[str, Any], seed: int, nonce: str = "") -> str:
+    """Return the SHA-256, in hex, of configuration, seed and nonce (unless empty) as JSON with sorted keys and no spaces.
 
-    Equal questions get equal ids, so opening a session twice is the same as opening it once.
+    Equal questions get equal ids, so opening a session twice is the same as opening it once. A server's secret has no part in
+    it.
     """
-    text = json.dumps({"config": config, "seed": seed}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    asked = {"config": config, "seed": seed} | ({"nonce": nonce} if nonce else {})
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 class SessionStore:
-    """At most `capacity` open links."""
+    """At most `capacity` open links.
 
-    def __init__(self, factory: LinkFactory, capacity: int) -> None:
+    Args:
+        factory: makes a link of (configuration, seed), or of (configuration, seed, secret) where there is a secret.
+        capacity: the least recently used of more is closed.
+        secret: the server's; each session's link gets one of its own that is derived from it.
+    """
+
+    def __init__(self, factory: LinkFactory, capacity: int, secret: bytes | None = None) -> None:
         if capacity < 1:
             raise BridgeError(f"a server needs room for at least one session, not {capacity}")
         self._factory = factory
         self._capacity = capacity
+        self._secret = secret
         self._links: OrderedDict[str, AirLink] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._links)
 
-    def open(self, config: dict[str, Any], seed: int) -> tuple[str, AirLink]:
-        """Return the session of (config, seed), making its link if it is not open.
+    def open(self, config: dict[str, Any], seed: int, nonce: str = "") -> tuple[str, AirLink]:
+        """Return the session of (config, seed, nonce), making its link if it is not open.
 
         Raises:
             ConfigRefused: the factory does not accept the configuration. Whatever else the factory raises
                 passes through.
         """
-        session = session_id(config, seed)
+        session = session_id(config, seed, nonce)
         link = self.get(session)
         if link is None:
-            link = self._factory(config, seed)
+            own = () if self._secret is None else (link_secret(self._secret, session),)
+            link = self._factory(config, seed, *own)
             self._links[session] = link
             while len(self._links) > self._capacity:
                 self._links.popitem(last=False)

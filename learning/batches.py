@@ -9,19 +9,21 @@ import numpy.typing as npt
 
 from learning.config import FederationConfig
 from learning.errors import TaskError
-from learning.keys import BATCHES, SPLIT, Words, philox
+from learning.keys import BATCHES, SPLIT, Key, Words, bits_of, philox
 
 __all__ = ["batch", "poisson", "shards"]
 
 Indices = npt.NDArray[np.int64]
 
 
-def batch(seed: int, round_index: int, device: int, shard: Indices, size: int) -> Indices:
-    """``size`` entries of a device's shard, a pure function of (seed, round, device, shard).
+def batch(key: Key, round_index: int, device: int, shard: Indices, size: int) -> Indices:
+    """``size`` entries of a device's shard, a pure function of (key, round, device, shard).
 
-    Without replacement (a sparse Fisher-Yates shuffle of Philox words); with replacement where the shard is smaller.
+    Without replacement (a sparse Fisher-Yates shuffle of keyed words); with replacement where the shard is smaller.
+
+    :param key: the public seed, or the device's secret: then nobody else can tell the batch
     """
-    words = Words(philox(seed, BATCHES, round_index=round_index, stream=device))
+    words = Words(bits_of(key, BATCHES, round_index=round_index, stream=device))
     count = len(shard)
     if count < size:
         return shard[words.below(np.full(size, count, dtype=np.int64))]
@@ -35,14 +37,17 @@ def batch(seed: int, round_index: int, device: int, shard: Indices, size: int) -
     return shard[chosen]
 
 
-def poisson(seed: int, round_index: int, device: int, shard: Indices, size: int) -> Indices:
+def poisson(key: Key, round_index: int, device: int, shard: Indices, size: int) -> Indices:
     """Each entry of a device's shard with probability ``size`` / its length (at most 1), independently; it may be none.
 
-    A pure function of (seed, round, device, shard): word i of the batch's Philox stream decides on entry i.
+    A pure function of (key, round, device, shard): word i of the batch's keyed stream decides on entry i.
+
+    :param key: as in :func:`batch`
     """
     if len(shard) <= size:
         return shard
-    words = np.asarray(philox(seed, BATCHES, round_index=round_index, stream=device).random_raw(len(shard)), dtype=np.uint64)
+    bits = bits_of(key, BATCHES, round_index=round_index, stream=device)
+    words = np.asarray(bits.random_raw(len(shard)), dtype=np.uint64)
     top = (words >> np.uint64(11)).astype(np.float64)  # exact
     return shard[top < size / len(shard) * 2.0**53]
 

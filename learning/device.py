@@ -20,6 +20,7 @@ from learning.data import Example
 from learning.directions import directions_of
 from learning.errors import RoundError
 from learning.journal import JournalRow
+from learning.keys import Key
 from learning.objective import Objective
 from learning.parameters import trainable, weights_sha256
 from learning.replay import replay_rows
@@ -54,9 +55,10 @@ class Device:
         copy of the weights is kept
     :param examples: the training examples that it can read
     :param shard: int64, those of them that are its own
-    :param number: which device it is; with the seed and the round it decides on batches
+    :param number: which device it is; with the key of its batches and the round it decides on them
     :param meta: the run's description, as the coordinator's journal has it
     :param bounded: as in ``learning.zeroth_order.project``
+    :param secret: keys its batches, so that nobody else can tell them; None: the seed keys them
     :ivar next_round: the round that it stands before
     """
 
@@ -71,10 +73,12 @@ class Device:
         meta: Mapping[str, Any],
         *,
         bounded: bool = False,
+        secret: bytes | None = None,
     ) -> None:
         self.number = number
         self.next_round = 0
         self._build = build
+        self._key: Key = federation.seed if secret is None else secret
         self._examples, self._shard = examples, shard
         self._federation, self._zo, self._meta, self._bounded = federation, zo_config, dict(meta), bounded
         self._asked: tuple[int, Measured] | None = None
@@ -108,7 +112,7 @@ class Device:
             return self._asked[1]
         draw = poisson if self._federation.sampling == "poisson" else batch
         size = self._federation.batch_size
-        rows = draw(self._federation.seed, round_index, self.number, self._shard, size)
+        rows = draw(self._key, round_index, self.number, self._shard, size)
         found = self._along(seed).ask(round_index, lambda: self._losses(rows))
         measured = Measured(found.payloads[0], found.mean_loss, len(rows), found.clipped_fraction)
         self._asked = (round_index, measured)

@@ -19,6 +19,7 @@ from learning.drift import Displacement
 from learning.errors import RoundError
 from learning.faults import Faults, Plan
 from learning.journal import Journal
+from learning.keys import Key
 from learning.objective import Objective, metrics_of
 from learning.parameters import trainable
 from learning.passes import update
@@ -104,6 +105,7 @@ class Federation:
     same machine with the same number of torch threads: the last bits of a loss depend on both.
 
     :param guard: of the run's privacy: it may stop the run before a round, and process estimates (docs/privacy.md)
+    :param device_secrets: a secret for each device, which keys its batches; None: the seed keys them
     :ivar stopped: the round before which the guard stopped the run; None while it goes on
     :raises JournalError: the journal is of another run
     """
@@ -117,13 +119,18 @@ class Federation:
         uplink: Uplink,
         journal: Journal,
         guard: PrivacyGuard | None = None,
+        *,
+        device_secrets: Sequence[bytes] | None = None,
     ) -> None:
+        if device_secrets is not None and len(device_secrets) != config.devices:
+            raise RoundError(f"{config.devices} devices need as many secrets, got {len(device_secrets)}")
         self.objective = objective
         self.config = config
         self.journal = journal
         self.next_round = 0
         self.stopped: int | None = None
         self._guard = guard
+        self._keys: Sequence[Key] = device_secrets or [config.seed] * config.devices
         self._uplink = uplink
         self._zo = zo_config
         self._broken: int | None = None
@@ -227,7 +234,7 @@ class Federation:
         """Every device's scalar, and the largest drift; the weights are left at the reference w - mu z."""
         size, devices = self.config.batch_size, range(self.config.devices)
         draw = poisson if self.config.sampling == "poisson" else batch
-        batches = [draw(self.config.seed, index, device, self._shards[device], size) for device in devices]
+        batches = [draw(self._keys[device], index, device, self._shards[device], size) for device in devices]
         if plan is None or not plan.apart:
             return self._step.ask(index, lambda: self._losses_of(batches)), 0.0
         apart, distance = self._measure_apart(index, plan, batches)

@@ -1,13 +1,15 @@
-"""Keyed randomness: every draw is a pure function of (seed, purpose, round, device).
+"""Keyed randomness: every draw is a pure function of (key, purpose, round, device).
 
-The one source is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11), read as raw
-64-bit words. Distributions are made from the words here or by the caller, in integers wherever possible, so that a
-library's change of its sampling algorithms cannot change a result.
+Under the public seed the source is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11), under a
+device's secret SHAKE-256 (FIPS 202); either is read as raw 64-bit words. Distributions are made from the words here or by the
+caller, in integers wherever possible, so that a library's change of its sampling algorithms cannot change a result.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,10 @@ __all__ = [
     "PERTURBATION",
     "SELECTION",
     "SPLIT",
+    "Bits",
+    "Key",
     "Words",
+    "bits_of",
     "philox",
 ]
 
@@ -54,10 +59,45 @@ def philox(seed: int, purpose: int, *, round_index: int = 0, stream: int = 0, fi
     return np.random.Philox(key=key, counter=counter)
 
 
+#: What keys a draw: the public seed, or a secret of at least 32 bytes.
+Key = int | bytes
+
+
+class Bits(Protocol):
+    """A stream of raw 64-bit words."""
+
+    def random_raw(self, size: int, /) -> npt.ArrayLike:
+        """The next ``size`` words."""
+
+
+class _Shake:
+    """SHAKE-256 of secret, purpose, round and stream, read from its start as little-endian 64-bit words.
+
+    Nobody without the secret can tell the words from random ones, whatever other rounds' words he was told.
+    """
+
+    def __init__(self, secret: bytes, purpose: int, round_index: int, stream: int) -> None:
+        place = np.array([purpose, round_index, stream], dtype="<u8").tobytes()
+        self._hash = hashlib.shake_256(b"pairzero" + place + secret)
+        self._read = 0
+
+    def random_raw(self, size: int, /) -> npt.NDArray[np.uint64]:
+        """The next ``size`` words."""
+        start, self._read = self._read, self._read + 8 * size
+        return np.frombuffer(self._hash.digest(self._read), dtype="<u8", offset=start).astype(np.uint64)
+
+
+def bits_of(key: Key, purpose: int, *, round_index: int = 0, stream: int = 0) -> Bits:
+    """The words of (key, purpose, round, stream): :func:`philox` under a seed, SHAKE-256 under a secret."""
+    if isinstance(key, bytes):
+        return _Shake(key, purpose, round_index, stream)
+    return philox(key, purpose, round_index=round_index, stream=stream)
+
+
 class Words:
     """Integers, permutations and gamma draws from the raw words of one keyed stream."""
 
-    def __init__(self, bits: np.random.Philox) -> None:
+    def __init__(self, bits: Bits) -> None:
         self._bits = bits
 
     def below(self, limits: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

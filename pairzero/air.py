@@ -14,8 +14,12 @@ def serve(
     allow_part: Sequence[str] = (),
     allow_file: Sequence[str] = (),
     stream: str | None = None,
+    secret: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Serve the emulated air until the process is told to end; call it from the main thread."""
+    """Serve the emulated air until the process is told to end; call it from the main thread.
+
+    :param secret: a file that keys the noise in place of the clients' seeds; made where it is missing
+    """
     from bridge.serve import serve as run
 
     run(
@@ -24,6 +28,7 @@ def serve(
         parts=allow_part,
         files=allow_file,
         stream=stream,
+        secret=None if secret is None else os.fspath(secret),
     )
 
 

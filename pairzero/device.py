@@ -26,6 +26,7 @@ def join(
     patience_s: float = 60.0,
     torch_device: str | None = None,
     threads: int | None = None,
+    secret: PathLike | None = None,
     progress: bool = False,
 ) -> Device:
     """Take part in the run at ``server`` until it is over: the device, with its weights, as it then is.
@@ -34,6 +35,7 @@ def join(
     :param model: folder of the base model on this machine
     :param number: which device to be, from 0; by default any free one
     :param keys: folder with this device's CURVE keys, ``key_name`` the pair of it
+    :param secret: file that keys this device's batches in a private run, made where it is missing; by default one of its own
     """
     from bridge.keys import ClientKeys
     from testbench.fleet.device import join_run
@@ -42,7 +44,7 @@ def join(
     pair = None if keys is None else ClientKeys.load(str(keys), key_name)
     local = Local(
         None if scenario is None else _loaded(scenario), None if model is None else str(model),
-        None if data is None else Path(data), torch_device, threads,
+        None if data is None else Path(data), torch_device, threads, None if secret is None else Path(secret),
     )  # fmt: skip
     return join_run(server, number=number, local=local, keys=pair, patience_s=patience_s, watcher=_watcher(progress))
 

@@ -19,8 +19,8 @@ class ListenerConfig(BaseModel):
     antennas: int = Field(0, ge=0, le=256, description="antennas of its own, beside all that the server receives; 0: none")
     channel: Literal["none", "same", "rayleigh", "given"] = Field(
         "none",
-        description="from devices to these antennas: same (the link's model, drawn anew), rayleigh (flat), given (`file`); none: "
-        "not stated, which no claim can rest on",
+        description="from devices to these antennas: same (the link's model, drawn anew), rayleigh (flat), given (`file`); "
+        "none: not stated, which no claim can rest on",
     )
     correlation: Correlation = Field(
         0.0, description="flat channels: correlation of each of these channels with that to the server's first antenna"
@@ -32,8 +32,8 @@ class ListenerConfig(BaseModel):
         None,
         ge=0,
         allow_inf_nan=False,
-        description="distance from the server; devices stand around the server at drawn angles, as far as link.channel.placement "
-        "says (reference_m without one). None: as far from every device as the server is",
+        description="distance from the server; devices stand around the server at drawn angles, as far as "
+        "link.channel.placement says (reference_m without one). None: as far from every device as the server is",
     )
     file: str | None = Field(
         None, description="given: coefficients as a NumPy file (.npy), complex, [rounds, antennas, devices], or 1 round for all"

@@ -1,13 +1,15 @@
-"""Keyed randomness: every draw is a pure function of (seed, purpose, device, round).
+"""Keyed randomness: every draw is a pure function of (key, purpose, device, round).
 
 Draws come from Philox4x64-10 [1] through numpy's bit generator, whose raw words are a stable, documented stream. Rounds are
-taken in groups of 128. Key = (seed, purpose), counter = (position, group, 0, 0); with n words per round, device k owns the
-words ``128 n k .. 128 n (k+1) - 1`` of a group. Any group can be drawn alone, all its devices in one call, and device 3 of 10
-sees what device 3 of 20 sees. A complex normal takes one 64-bit word (Box-Muller: 32 bits of radius, 32 bits of angle).
+taken in groups of 128. Key = (seed, purpose), or (secret, purpose) for the purposes that a secret keys; counter = (position,
+group, 0, 0); with n words per round, device k owns the words ``128 n k .. 128 n (k+1) - 1`` of a group. Any group can be drawn
+alone, all its devices in one call, and device 3 of 10 sees what device 3 of 20 sees. A complex normal takes one 64-bit word
+(Box-Muller: 32 bits of radius, 32 bits of angle).
 
 [1] J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
+from collections.abc import Container
 from functools import cache
 from typing import Any
 
@@ -31,11 +33,26 @@ def purpose_key(purpose: str) -> int:
     return int.from_bytes(raw, "little")
 
 
-class KeyedDraws:
-    """Draws of one seed. Holds no stream position: equal arguments give equal bits, in any order of calls."""
+class AllBut:
+    """Every purpose but those named."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, *purposes: str) -> None:
+        self._left_out = frozenset(purposes)
+
+    def __contains__(self, purpose: object) -> bool:
+        return purpose not in self._left_out
+
+
+class KeyedDraws:
+    """Draws of one seed. Holds no stream position: equal arguments give equal bits, in any order of calls.
+
+    :param secret: keys the ``secret_purposes`` in place of the seed, 0 .. 2^64 - 1; None: the seed keys all
+    """
+
+    def __init__(self, seed: int, secret: int | None = None, secret_purposes: Container[str] = ()) -> None:
         self._seed = int(seed)
+        self._secret = None if secret is None else int(secret)
+        self._secret_purposes = secret_purposes
         self._bits = Philox(key=0)
         self._state: Any = self._bits.state
         self._state["buffer_pos"], self._state["has_uint32"] = 4, 0  # nothing is left over from a block
@@ -43,7 +60,8 @@ class KeyedDraws:
     def _at(self, purpose: str, index: int, row: int) -> None:
         """Go to the counter (0, index, row, 0). Setting the state costs about 1 us, a new Philox 7 us."""
         inner = self._state["state"]
-        inner["key"][:] = (self._seed, purpose_key(purpose))
+        hidden = self._secret is not None and purpose in self._secret_purposes
+        inner["key"][:] = (self._secret if hidden else self._seed, purpose_key(purpose))
         inner["counter"][:] = (0, index, row, 0)
         self._bits.state = self._state
 

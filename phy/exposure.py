@@ -1,13 +1,13 @@
 """How loudly each device arrives, and on which axes: the linear map from its symbols to everything that is received.
 
 Without noise a coherent link is linear in a device's symbols, so that what an observer with all samples has of a round is a
-Gaussian vector whose mean moves by R_k s_k. Its privacy follows from R_k and the noise alone (:mod:`testbench.privacy.charging`);
-here R_k is had in closed form for thousands of rounds at once, per unit of the amplitude l_k at which power control lets the
-device arrive:
+Gaussian vector whose mean moves by R_k s_k. Its privacy follows from R_k and the noise alone
+(:mod:`testbench.privacy.charging`); here R_k is had in closed form for thousands of rounds at once, per unit of the amplitude
+l_k at which power control lets the device arrive:
 
 - **flat channels**: one complex number per antenna, h_k / f_k, times the scalar's waveform, whose energy is 1;
-- **several paths** p: energy sum_pp' conj(a_p) a_p' r(tau_p - tau_p') / |f_k|^2 at each antenna, r the waveform's autocorrelation
-  (through Sionna's discrete-time channel, the same of its taps);
+- **several paths** p: energy sum_pp' conj(a_p) a_p' r(tau_p - tau_p') / |f_k|^2 at each antenna, r the waveform's
+  autocorrelation (through Sionna's discrete-time channel, the same of its taps);
 - **clocks** that run at (1 + e) times the nominal rate compress a burst, and its energy with it, by 1 / (1 + e);
 - **several scalars** whose waveforms overlap have the Gram matrix W of :func:`symbol_gram` in place of the identity.
 

@@ -25,6 +25,11 @@ class Guarded:
         self._label = label
         self._part = part
 
+    @property
+    def part(self) -> Any:
+        """The part itself."""
+        return self._part
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._part, name)
         return guarded(self._label, value) if callable(value) else value

@@ -20,7 +20,7 @@ from phy.coherent import CoherentMode
 from phy.config import LinkConfig
 from phy.config_listener import ListenerConfig
 from phy.discovery import make
-from phy.draws import GROUP_ROUNDS, CachedDraws, KeyedDraws
+from phy.draws import GROUP_ROUNDS, AllBut, CachedDraws, KeyedDraws
 from phy.energy import EnergyMode
 from phy.errors import BadPayload, PhyError, UnknownPart
 from phy.interval_carrier import IntervalCarrier
@@ -41,6 +41,11 @@ _FEW_SCALARS = 64
 
 # Rounds from here on serve as independent looks and innovations.
 _LAST_ROUND = 1 << 48
+
+# What protects a sum of amplitudes is noise. What protects energies is that nobody knows fades and phases either, while the
+# dither is shared by devices and server.
+_PROTECTING = frozenset({"noise", "artnoise"})
+_PROTECTING_ENERGIES = AllBut("dither")
 
 
 @dataclass(frozen=True)
@@ -66,13 +71,15 @@ class LinkResult:
 
 
 class Link:
-    """A pure function of (configuration, seed, rounds, payloads, present); holds caches but no state.
+    """A pure function of (configuration, seed, secret, rounds, payloads, present); holds caches but no state.
 
     :param config: the link
     :param seed: seed of every draw, 0 .. 2^64 - 1
     :param make_air: waveform fidelity: makes the air between transmitter and receiver, in place of the one that
         ``burst.air`` names; see :mod:`phy.waveform_airs`
     :param listener: somebody else's antennas, whose reception :meth:`observe` returns beside the server's
+    :param secret: 0 .. 2^64 - 1; keys, in place of the seed, the draws that protect what is sent: receiver noise and artificial
+        noise, and for schemes of energy detection all but the dither. None: whoever has the seed can draw them again
     """
 
     def __init__(
@@ -81,19 +88,23 @@ class Link:
         seed: int,
         make_air: "MakeAir | None" = None,
         *,
+        secret: int | None = None,
         listener: ListenerConfig | None = None,
     ) -> None:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise BadPayload(f"the link's seed must be an integer in 0 .. 2^64 - 1, got {seed!r}")
+        if secret is not None and (not isinstance(secret, int | np.integer) or not 0 <= secret < 2**64):
+            raise BadPayload("the link's secret must be an integer in 0 .. 2^64 - 1")
         keep_freed_memory()
         self.config = config
         self.seed = seed
         if make_air is not None and config.fidelity != "waveform":
             raise PhyError('an air carries waveforms, and this link has fidelity "symbol"; set link.fidelity to waveform')
-        draws = KeyedDraws(seed)
-        cached = CachedDraws(draws)
         self._scheme = make("schemes", config.scheme, config)
         self._detection: str = getattr(self._scheme, "detection", "coherent")
+        self._secret = secret is not None
+        draws = KeyedDraws(seed, secret, _PROTECTING_ENERGIES if self._detection == "energy" else _PROTECTING)
+        cached = CachedDraws(draws)
         if self._detection != "coherent" and (config.power.caps is not None or config.power.adds_noise):
             raise PhyError(f"power.caps and power.artificial_noise are of coherent schemes, which {config.scheme!r} is not")
         receiver = named_receiver(config)
@@ -109,11 +120,7 @@ class Link:
             return
         self._mode = _mode(config, draws, cached, self._scheme)
         self._carrier = _carrier(config, draws, cached, self._mode, receiver if self._cuts else None, make_air)
-        self._listener: Listener | None = None
-        if listener is not None and listener.antennas:
-            from phy.listener import Listener  # few links have one
-
-            self._listener = Listener(config, seed, listener, self._mode.resources, self._mode.looks)
+        self._listener = _listener(config, seed, listener, self._mode)
 
     def layout(self, devices: int, scalars: int) -> "BurstLayout":
         """Where what lies in the slot of this many devices and scalars; :class:`PhyError` for a link without waveforms."""
@@ -124,7 +131,12 @@ class Link:
 
     @property
     def description(self) -> dict[str, int | float | str]:
-        """Constants of the link that a summary states."""
+        """Constants of the link that a summary states.
+
+        ``noise``: ``seed`` (the receiver's noise is keyed by the public seed and can be drawn again), ``secret``, or ``fresh``
+        (drawn anew on each transmission, by an air that does not say that it is ``keyed``). ``keyed_by``: what keys the draws
+        of the link itself that protect, ``seed`` or ``secret``; with ``fresh`` noise artificial noise is still among them.
+        """
         config = self.config
         coherent = self._detection == "coherent"
         pilots = coherent and isinstance(self._mode, CoherentMode) and self._mode.uses_pilots
@@ -139,6 +151,8 @@ class Link:
             "look_fading": getattr(self._carrier, "look_fading", "none") if self._detection == "energy" else "none",
             "channel": config.channel.model,
             "csi": config.csi.estimator if coherent else "receiver" if self._detection == "orthogonal" else "none",
+            "noise": self._noise,
+            "keyed_by": "secret" if self._secret else "seed",
             "n0": config.n0,
             "snr_max_db": config.snr_max_db,
             "clip": config.clip,
@@ -149,6 +163,13 @@ class Link:
             "payload_bits_per_scalar": int(self._scheme.payload_bits),
             "pilot_symbols_per_device": config.csi.pilot_symbols if pilots else 0,
         }
+
+    @property
+    def _noise(self) -> str:
+        """The receiver's noise: keyed by the public ``seed`` or by a ``secret``, or drawn ``fresh`` on each transmission."""
+        if self._detection != "orthogonal" and not getattr(self._carrier, "keyed", True):
+            return "fresh"
+        return "secret" if self._secret else "seed"
 
     def aggregate(
         self,
@@ -325,6 +346,14 @@ def _mode(config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, scheme: An
     if detection == "energy":
         return EnergyMode(config, draws, scheme)
     raise UnknownPart(f"scheme {config.scheme!r} asks for detection {detection!r}; coherent, energy and orthogonal exist")
+
+
+def _listener(config: LinkConfig, seed: int, listener: ListenerConfig | None, mode: Any) -> "Listener | None":
+    if listener is None or listener.antennas == 0:
+        return None
+    from phy.listener import Listener  # few links have one
+
+    return Listener(config, seed, listener, mode.resources, mode.looks)
 
 
 def _carrier(

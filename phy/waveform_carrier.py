@@ -24,7 +24,7 @@ from phy.interval_carrier import Sums, cut_slot
 from phy.modes import Bools, Carried, Complexes, Floats, Prepared
 from phy.offsets import OffsetDraws
 from phy.propagation import Propagation
-from phy.waveform_airs import Air, MakeAir
+from phy.waveform_airs import Air, MakeAir, says_keyed
 
 
 class WaveformCarrier:
@@ -82,6 +82,11 @@ class WaveformCarrier:
             self._refuse_beyond_guard(self._propagation.channel.max_delay_s(devices), slot_s)
             self._layout = kept
         return kept
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the air says that its noise is keyed, so that a round sent twice is received alike."""
+        return says_keyed(self._air)
 
     @property
     def look_fading(self) -> str:

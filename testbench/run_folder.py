@@ -1,12 +1,14 @@
 """The folder of a run: what lies where, and who may write to it.
 
 ``scenario.toml`` (resolved, replayable), ``journal.sqlite`` (a row per round), ``evaluations.jsonl`` (held-out measurements),
-``summary.json``, ``figures/``, ``report.html``; ``noise-free/``: the reference's journal and measurements, where asked for.
+``summary.json``, ``figures/``, ``report.html``; ``noise-free/``: the reference's journal and measurements, where asked for;
+``private/``: a secret, while a run that has one lasts.
 """
 
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -127,18 +129,21 @@ class RunFolder:
 
     def prepare(self, scenario: Scenario, resume: bool) -> None:
         """Make the folder, which must be held open, ready for a new run, or check that it holds this scenario's run."""
-        rounds = self._committed_rounds()
+        rounds = self.committed_rounds()
         if rounds and not resume:
             raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
         if resume and not self.scenario.is_file():
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume to start one")
         if rounds == 0:
-            self._clear()  # settings that let no round happen may be corrected
+            # Settings that let no round happen may be corrected. A round that was sent and not committed keeps its noise only
+            # if it is sent again as it was.
+            self._clear(keep_secret=resume and self.scenario.read_text(encoding="utf-8") == scenario.to_toml())
         elif self.scenario.is_file():
             before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
             for data in (before, now):
                 for section in ("uplink", "compute", "evaluation", "baselines", "fleet"):  # they change nothing computed
                     data.pop(section)
+                data["privacy"].pop("strict")
                 data["federation"].pop("rounds")  # a run may be made longer
             if before != now:
                 raise RunFolderError(
@@ -153,13 +158,16 @@ class RunFolder:
                 f"the run folder {self.path} cannot be written: {error.strerror}; choose another --out"
             ) from error
 
-    def _committed_rounds(self) -> int:
+    def committed_rounds(self) -> int:
+        """How many rounds its journal holds."""
         if not self.journal.is_file() or self.journal.stat().st_size == 0:
             return 0
         with Journal(self.journal, read_only=True) as journal:
             return len(journal)
 
-    def _clear(self) -> None:
+    def _clear(self, keep_secret: bool) -> None:
+        if not keep_secret:
+            shutil.rmtree(self.path / "private", ignore_errors=True)
         for name in (self.journal.name, self.journal.name + "-wal", self.journal.name + "-shm", self._evaluations.name):
             (self.path / name).unlink(missing_ok=True)
             (self.path / "noise-free" / name).unlink(missing_ok=True)

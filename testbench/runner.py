@@ -17,6 +17,8 @@ from phy.effects import without_effect
 from testbench.errors import RunFolderError
 from testbench.memory import peak_rss_mib
 from testbench.privacy.reporting import privacy_keys
+from testbench.privacy.run_secret import RunSecret, run_secret
+from testbench.privacy.secrecy import refuse_link, refuse_public_seed
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
@@ -88,7 +90,9 @@ def run_scenario(
         raise RunFolderError(f"there is no run folder {folder.path} to resume; leave out --resume to start one")
     with folder:
         _refuse_another_length(scenario, folder, resume)
+        refuse_public_seed(scenario)
         folder.prepare(scenario, resume)
+        hidden = run_secret(folder.path, scenario, folder.committed_rounds())
         data, build = prepare(scenario, watcher)
         plan = _plan(scenario, data, watcher)
         objective = build()
@@ -99,14 +103,23 @@ def run_scenario(
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
         planned = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
-        with open_uplink(planned) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
+        with open_uplink(planned, hidden) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
             watcher.say(f"uplink: {opened.where}")
+            refuse_link(scenario, opened.description, opened.where)
             with Journal(folder.journal) as journal:
                 guard = _guard(plan, scenario)
-                host = _host(stack, scenario, watcher)
+                host = _host(stack, scenario, watcher, hidden)
+                own_secrets = None if hidden is None else hidden.devices(scenario.federation.devices)
                 if host is None:
                     federation = Federation(
-                        objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, guard
+                        objective,
+                        data,
+                        scenario.federation,
+                        scenario.zeroth_order,
+                        opened.uplink,
+                        journal,
+                        guard,
+                        device_secrets=own_secrets,
                     )
                 else:
                     federation = host.federation(objective, data, opened.uplink, journal, guard)
@@ -117,12 +130,17 @@ def run_scenario(
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
-        if scenario.evaluation.noise_free and host is not None and host.own_data:
-            notes.append("no noise-free reference: devices brought data of their own, which this process does not have")
+        unknown = "" if host is None else "data" if host.own_data else "batches" if hidden is not None else ""
+        if scenario.evaluation.noise_free and unknown:
+            notes.append(f"no noise-free reference: devices have {unknown} of their own, which this process does not have")
             watcher.say(f"note: {notes[-1]}")
             reference = []
         else:
-            reference = _noise_free(scenario, data, build, watcher, folder) if scenario.evaluation.noise_free else []
+            wanted = scenario.evaluation.noise_free
+            reference = _noise_free(scenario, data, build, watcher, folder, own_secrets) if wanted else []
+        if hidden is not None and (federation.stopped is not None or federation.next_round == scenario.federation.rounds):
+            notes.append(hidden.destroy())
+            watcher.say(notes[-1])
         with Journal(folder.journal, read_only=True) as journal:
             totals = LinkTotals.of(journal)
             privacy = privacy_keys(scenario, plan, journal, federation.stopped)
@@ -152,13 +170,13 @@ def run_scenario(
     return RunResult(folder, summary)
 
 
-def _host(stack: ExitStack, scenario: Scenario, watcher: Watcher) -> "FleetHost | None":
+def _host(stack: ExitStack, scenario: Scenario, watcher: Watcher, hidden: RunSecret | None) -> "FleetHost | None":
     """Whoever brings the devices together where they are processes of their own."""
     if not scenario.fleet.on:
         return None
     from testbench.fleet.coordinator import FleetHost
 
-    return stack.enter_context(FleetHost(scenario, watcher.say))
+    return stack.enter_context(FleetHost(scenario, watcher.say, "" if hidden is None else hidden.tag))
 
 
 def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) -> None:
@@ -317,7 +335,12 @@ def _curves(scenario: Scenario, folder: RunFolder, done: int) -> "Curves | None"
 
 
 def _noise_free(
-    scenario: Scenario, data: TaskData, build: Callable[[], Objective], watcher: Watcher, folder: RunFolder
+    scenario: Scenario,
+    data: TaskData,
+    build: Callable[[], Objective],
+    watcher: Watcher,
+    folder: RunFolder,
+    device_secrets: list[bytes] | None,
 ) -> list[Evaluation]:
     """The same devices, batches, directions and faults over a link without fading and noise, resumable like the run."""
     uplink: Uplink = noise_free(scenario).uplink
@@ -326,5 +349,13 @@ def _noise_free(
         known = within.evaluations(upto=len(journal))
         if known and (known[-1].round == scenario.federation.rounds == len(journal) or known[-1].loss is None):
             return known
-        federation = Federation(build(), data, scenario.federation, scenario.zeroth_order, uplink, journal)
+        federation = Federation(
+            build(),
+            data,
+            scenario.federation,
+            scenario.zeroth_order,
+            uplink,
+            journal,
+            device_secrets=device_secrets,
+        )
         return _go(federation, scenario, watcher, "noise-free", within, tensorboard=False)

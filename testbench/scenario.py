@@ -89,7 +89,13 @@ class Scenario(_Frozen):
     """A whole run."""
 
     name: str = Field(default="run", description="names the run folder: letters, digits, dot, dash, underscore")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of every draw: perturbations, batches, fades, noise")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="public, keys every draw: perturbations, splits, fades; batches and noise, unless privacy.randomness is "
+        "secret",
+    )
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     federation: FederationConfig = FederationConfig()
@@ -198,6 +204,11 @@ class Scenario(_Frozen):
             return f'accounting "renyi" counts variance shifts; for the scheme "{link.scheme}" take "gdp" or "pld"'
         if self.uplink.transport == "none":
             return "the noise-free link has no noise to protect anybody; choose another uplink.transport"
+        if self.fleet.on and wanted.randomness == "seed":
+            return (
+                "a fleet's devices have the seed, and could draw the noise again and subtract it; set privacy.randomness to "
+                '"auto" or "secret"'
+            )
         if link.power.caps is not None or link.power.adds_noise:
             return "link.power.caps and link.power.artificial_noise follow from [privacy]; leave them out"
         if record and link.scheme not in ("sign", "fsk_mv") and self.zeroth_order.clip_scope != "sample":

@@ -60,7 +60,15 @@ def privacy_lines(summary: dict[str, Any]) -> list[str]:
         f"({summary['accounting']}){end}",
         f"          {summary['sensitivity']}",
         f"          against {summary['adversary']}",
+        *_worth(summary),
     ]
+
+
+def _worth(summary: dict[str, Any]) -> list[str]:
+    """What the claim is worth where noise and batches were drawn from the seed, as in all runs that say nothing of it."""
+    from testbench.privacy.secrecy import SEED_WORTH
+
+    return [] if summary.get("randomness") in ("secret", "fresh") else [f"          drawn from the seed: {SEED_WORTH}"]
 
 
 def _number(value: float | None, unit: str) -> str:

@@ -13,10 +13,12 @@ from bridge.client import AirClient
 from bridge.keys import ClientKeys
 from bridge.links import phy_link_factory
 from bridge.process import AirServerProcess
+from bridge.secrets import read_secret
 from bridge.server import InprocAirServer
 from learning.uplink import NoiseFreeUplink, Received, Uplink
 from testbench.elsewhere import files
 from testbench.errors import ScenarioError
+from testbench.privacy.run_secret import RunSecret
 from testbench.scenario import Scenario
 
 # A session's settings travel in one header of 64 KiB, 9 bytes an amplitude: longer schedules are told piece by piece.
@@ -52,8 +54,11 @@ def noise_free(scenario: Scenario) -> OpenUplink:
 
 
 @contextmanager
-def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
-    """The scenario's uplink, closed and its server ended on leaving."""
+def open_uplink(scenario: Scenario, secret: RunSecret | None = None) -> Iterator[OpenUplink]:
+    """The scenario's uplink, closed and its server ended on leaving.
+
+    :param secret: the run's, which keys the noise of a server of its own and makes its sessions the run's alone
+    """
     config = scenario.uplink
     if config.transport == "none":
         yield noise_free(scenario)
@@ -61,29 +66,34 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
     link = scenario.link.model_dump(mode="json")
     stream = scenario.stream.resolved(scenario.link, scenario.seed) if scenario.stream.on else None
     server_pid = None
+    told: dict[str, Any] = {"seed": scenario.seed, "timeout_s": config.timeout_s}
+    if secret is not None:
+        told["nonce"] = secret.nonce
     with ExitStack() as stack:
         connect: Callable[[dict[str, Any]], AirClient]
         if config.endpoint is not None:
             endpoint, keys = config.endpoint, None if config.keys is None else ClientKeys.load(str(config.keys))
-            connect = partial(
-                AirClient, endpoint, seed=scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts, keys=keys
-            )
+            connect = partial(AirClient, endpoint, attempts=config.attempts, keys=keys, **told)
             where = f"air server at {config.endpoint}"
         elif config.transport == "inproc":
             factory = phy_link_factory(_parts(link), files=files(link), stream=stream, backend=scenario.link.backend)
-            server = stack.enter_context(InprocAirServer(factory))
-            connect = partial(
-                AirClient, server.endpoint, seed=scenario.seed, context=server.context, timeout_s=config.timeout_s
-            )
+            hidden = None if secret is None else read_secret(secret.path)
+            server = stack.enter_context(InprocAirServer(factory, secret=hidden))
+            connect = partial(AirClient, server.endpoint, context=server.context, **told)
             where = f"air server in this process at {server.endpoint}"
         else:
             bind = "tcp://127.0.0.1:0" if config.transport == "tcp" else None
             settings = None if stream is None else stream.model_dump_json()
             served = AirServerProcess(
-                bind, parts=_parts(link), files=files(link), stream=settings, backend=scenario.link.backend
+                bind,
+                parts=_parts(link),
+                files=files(link),
+                stream=settings,
+                backend=scenario.link.backend,
+                secret=None if secret is None else secret.path.absolute(),
             )
             process = stack.enter_context(served)
-            connect = partial(process.client, seed=scenario.seed, timeout_s=config.timeout_s, attempts=config.attempts)
+            connect = partial(process.client, attempts=config.attempts, **told)
             server_pid = process.pid
             where = f"air server process {process.pid} at {process.endpoint}"
         schedule = link["power"]["caps"]
@@ -125,9 +135,12 @@ class _Scheduled:
         who = () if present is None else (present,)
         return self._client.aggregate(round_index, payloads, *who)
 
-    def _session(self, first: int) -> None:
+    def _session(self, round_index: int) -> None:
         self.close()
-        stop = min(len(self._caps), first + (_HEADER_BYTES - first) // _AMPLITUDE_BYTES)
+        first, stop = 0, 0
+        # Always the same pieces, wherever a run is resumed: with a secret every session has noise of its own.
+        while stop <= min(round_index, len(self._caps) - 1):
+            first, stop = stop, min(len(self._caps), stop + (_HEADER_BYTES - stop) // _AMPLITUDE_BYTES)
         told: list[float] = [0] * first + self._caps[first:stop]
         self._client = self._connect({**self._link, "power": {**self._link["power"], "caps": told}})
         self._first, self._stop = first, stop

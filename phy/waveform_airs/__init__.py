@@ -8,11 +8,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from phy.config import LinkConfig
+from phy.foreign import Guarded
 from phy.modes import Complexes
 
 
 class Air(Protocol):
-    """What carries bursts [K, N] of a round to samples [M, N]."""
+    """What carries bursts [K, N] of a round to samples [M, N].
+
+    An air whose noise is a function of the draws that it was given says so by a class attribute ``keyed = True``; of one
+    without it, the noise counts as drawn anew on each transmission (:func:`says_keyed`).
+    """
 
     def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes | None:
         """Received samples [M, N] of one slot for device bursts [K, N]; None where the slot was lost, and with it the round.
@@ -21,6 +26,15 @@ class Air(Protocol):
         carrier phases are counted. Neither argument may be written to.
         """
         ...
+
+
+def says_keyed(air: Any) -> bool:
+    """Whether the air's noise is keyed, by its own word: a class outside this package that inherits from one of ours may have
+    added noise of its own, so it must say so itself.
+    """
+    part = air.part if isinstance(air, Guarded) else air
+    kind = type(part)
+    return bool(getattr(part, "keyed", False)) and (kind.__module__.startswith("phy.") or "keyed" in vars(kind))
 
 
 # An air of a link: (configuration, keyed draws, cached draws, propagation) -> air.

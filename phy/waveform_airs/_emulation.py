@@ -4,7 +4,7 @@ A subclass is an engine. It has a kind of array of its own and says how bursts a
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,10 @@ class Emulation(ABC):
 
     :param propagation: the channel, shared with the sounding that transmitters rely on
     :param reference_sample: the instant at which the payload starts, from which carrier phases are counted
+    :cvar keyed: its noise is a function of the draws
     """
+
+    keyed: ClassVar[bool] = True
 
     def __init__(self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, propagation: Propagation) -> None:
         del cached

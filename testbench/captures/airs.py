@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from phy.config import LinkConfig
 from phy.link import Link
-from phy.waveform_airs import Air, MakeAir
+from phy.waveform_airs import Air, MakeAir, says_keyed
 from testbench.errors import TestbenchError
 from testbench.scenario import Scenario
 
@@ -20,6 +20,11 @@ class RememberingAir:
     def __init__(self, inner: Air) -> None:
         self._inner = inner
         self._passed: tuple[Complexes, Complexes | None] | None = None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the air behind it says that its noise is keyed."""
+        return says_keyed(self._inner)
 
     def take(self) -> tuple[Complexes, Complexes | None] | None:
         """The last slot's bursts [K, N] and samples [M, N] (None: lost), once; None where nothing passed since."""

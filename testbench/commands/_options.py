@@ -37,6 +37,16 @@ ScenarioName = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder, where its journal ends.")]
 
 
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse a privacy guarantee that rests on the public seed; privacy.strict = true.")
+]
+
+
+def strictly(strict: bool) -> list[str]:
+    """The override that ``--strict`` stands for."""
+    return ["privacy.strict=true"] if strict else []
+
+
 def console() -> "Console":
     """The terminal; rich is imported only when something is to be shown."""
     from rich.console import Console

@@ -27,6 +27,10 @@ def serve_(
         Literal["sionna", "tensorflow", "numpy"],
         typer.Option("--backend", help="What computes the channel: Sionna 2 on PyTorch, Sionna 1.x on TensorFlow, or numpy."),
     ] = "sionna",
+    secret: Annotated[
+        Path | None,
+        typer.Option("--secret", help="File whose secret keys the noise, in place of the clients' seeds; made if missing."),
+    ] = None,
 ) -> None:
     """Serve the emulated air until interrupted; many clients at once."""
     import os
@@ -36,13 +40,15 @@ def serve_(
     from bridge.serve import serve
 
     keys, parts, files = None if key_dir is None else str(key_dir), allow_part or [], allow_file or []
+    hidden = None if secret is None else str(secret)
     python = backend_python(backend)
     if python == sys.executable:
-        serve(bind, key_dir=keys, parts=parts, files=files, stream=stream, backend=backend)
+        serve(bind, key_dir=keys, parts=parts, files=files, stream=stream, backend=backend, secret=hidden)
         return
     arguments = ["-P", "-m", "bridge.serve", "--bind", bind, "--backend", backend]
     arguments += [] if keys is None else ["--key-dir", keys]
     arguments += [] if stream is None else ["--stream", stream]
+    arguments += [] if hidden is None else ["--secret", hidden]
     arguments += [word for part in parts for word in ("--allow-part", part)]
     arguments += [word for file in files for word in ("--allow-file", file)]
     # The same process goes on in the other environment: signals and exit codes need no relay.

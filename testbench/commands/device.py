@@ -37,6 +37,14 @@ def join(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=1024, help="Threads of torch. Default: as the coordinator.")
     ] = None,
+    secret: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret",
+            help="File that keys this device's batches in a private run; made if missing. Default: one of its own in the "
+            "user's state folder.",
+        ),
+    ] = None,
 ) -> None:
     """Take part in a run: receive a round and its seed, measure, send the scalars, apply the estimate."""
     from bridge.keys import ClientKeys
@@ -46,6 +54,6 @@ def join(
     from testbench.scenario import load
 
     pair = None if keys is None else ClientKeys.load(str(keys), key_name)
-    local = Local(None if scenario is None else load(scenario), model, data, torch_device, threads)
+    local = Local(None if scenario is None else load(scenario), model, data, torch_device, threads, secret)
     watcher = ProgressWatcher(console())
     join_run(server, number=number, local=local, keys=pair, patience_s=patience, watcher=watcher)

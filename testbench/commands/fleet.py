@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from testbench.commands._options import Out, Resume, Sets
+from testbench.commands._options import Out, Resume, Sets, Strict, strictly
 
 app = typer.Typer(help="Devices as processes of their own: their coordinator.", no_args_is_help=True)
 
@@ -22,13 +22,14 @@ def serve(
     sets: Sets = None,
     out: Out = None,
     resume: Resume = False,
+    strict: Strict = False,
 ) -> None:
     """Run a scenario whose devices join from other processes; the same as `pairzero run` with fleet.bind set."""
     from testbench.commands.run import run
     from testbench.errors import FleetError
     from testbench.scenario import load
 
-    overrides = list(sets or [])
+    overrides = [*(sets or []), *strictly(strict)]
     if bind is not None:
         overrides.append(f"fleet.bind={bind}")
     if key_dir is not None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from testbench.commands._options import Out, Resume, ScenarioName, Sets, console
+from testbench.commands._options import Out, Resume, ScenarioName, Sets, Strict, console, strictly
 
 
 def command(
@@ -10,9 +10,10 @@ def command(
     sets: Sets = None,
     out: Out = None,
     resume: Resume = False,
+    strict: Strict = False,
 ) -> None:
     """Run a scenario: K devices fine-tune a model through its uplink."""
-    run(scenario, sets, out, resume)
+    run(scenario, [*(sets or []), *strictly(strict)], out, resume)
 
 
 def run(source: str, sets: list[str] | None, out: Path | None, resume: bool) -> None:

@@ -32,10 +32,11 @@ class FleetHost:
     """Makes the federation of a run whose devices join; hold it open (``with``) while the run lasts.
 
     :param say: called with lines for a person
+    :param tag: public, tells this run from others of the same scenario where it must; empty: they count as one
     """
 
-    def __init__(self, scenario: Scenario, say: Callable[[str], None]) -> None:
-        self._scenario, self._say = scenario, say
+    def __init__(self, scenario: Scenario, say: Callable[[str], None], tag: str = "") -> None:
+        self._scenario, self._say, self._tag = scenario, say, tag
         self._stack = ExitStack()
         self._desk: Desk | None = None
 
@@ -60,7 +61,7 @@ class FleetHost:
         scenario = self._scenario
 
         def open_desk(meta: dict[str, Any]) -> "_Devices":
-            desk = self._desk = Desk(_card(scenario, objective, data, meta, guard is not None), self._say)
+            desk = self._desk = Desk(_card(scenario, objective, data, meta, guard is not None, self._tag), self._say)
             return _Devices(desk, scenario, self._stack, self._say)
 
         return FleetFederation(
@@ -128,8 +129,9 @@ class _Devices:
         self._desk.await_farewells(FAREWELL_S)
 
 
-def _card(scenario: Scenario, objective: Objective, data: TaskData, meta: dict[str, Any], bounded: bool) -> RunCard:
-    text = json.dumps({**meta, "base_weights_sha256": objective.base_weights_sha256}, sort_keys=True)
+def _card(scenario: Scenario, objective: Objective, data: TaskData, meta: dict[str, Any], bounded: bool, tag: str) -> RunCard:
+    own = {"tag": tag} if tag else {}
+    text = json.dumps({**meta, "base_weights_sha256": objective.base_weights_sha256, **own}, sort_keys=True)
     return RunCard(
         run=hashlib.sha256(text.encode()).hexdigest(),
         devices=scenario.federation.devices,

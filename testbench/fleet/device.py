@@ -1,17 +1,19 @@
 """A device: joins a run, measures its rounds, and keeps its weights those of the run."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, KeysError
 from bridge.fleet import FleetClient
 from bridge.fleet.client import SessionLost
 from bridge.fleet.history import History
 from bridge.fleet.messages import Done, Prove, Rows, Slot, Welcome
 from bridge.keys import ClientKeys
+from bridge.secrets import derive, read_secret
 from learning import models, tasks
 from learning.batches import shards
 from learning.data import TaskData
@@ -23,7 +25,7 @@ from testbench.errors import FleetError, TestbenchError
 from testbench.fleet.sharing import Local, Told, as_told, software
 from testbench.runner import Watcher
 
-__all__ = ["FleetDevice", "join_run"]
+__all__ = ["FleetDevice", "join_run", "own_file"]
 
 
 def join_run(
@@ -50,7 +52,7 @@ def join_run(
         try:
             device = FleetDevice(client, welcome, local or Local(), watcher, silent)
             return device.run()
-        except (LearningError, TestbenchError, MemoryError) as error:
+        except (LearningError, TestbenchError, KeysError, MemoryError) as error:
             _leave(client, welcome.number, str(error) or type(error).__name__)
             raise
         except KeyboardInterrupt:
@@ -82,6 +84,7 @@ class FleetDevice:
         watcher.say(f"device {welcome.number} of {self._settings.federation.devices} in run {welcome.run[:16]}")
         torch.set_num_threads(self._settings.threads)
         data, shard, self._task_sha256 = _data(self._settings, local.data, welcome.number)
+        secret = _secret(local.secret, welcome, watcher) if self._settings.bounded else None
         self._device = Device(
             lambda: _objective(self._settings, data, watcher),
             data.train,
@@ -91,6 +94,7 @@ class FleetDevice:
             self._settings.zeroth_order,
             self._settings.journal,
             bounded=self._settings.bounded,
+            secret=secret,
         )
         self._history = History(welcome.run)
         self._session = ""
@@ -199,6 +203,21 @@ def _row(rows: Rows, place: int) -> JournalRow:
     lost = bool(np.isnan(rows.estimates[place]).all())
     rate = float(rows.learning_rates[place])
     return JournalRow(rows.first + place, int(rows.seeds[place]), None if lost else values, lost, {}, rate)
+
+
+def _secret(file: Path | None, welcome: Welcome, watcher: Watcher) -> bytes:
+    """What keys this device's batches in this run, which claims privacy; the file, made on first use, may serve more."""
+    file = file or own_file(welcome.run, welcome.number)
+    secret = derive(read_secret(file, make=True), f"pairzero batches {welcome.run}")
+    watcher.say(f"batches are drawn by the secret in {file}, which stays on this machine; delete it when the run is over")
+    return secret
+
+
+def own_file(run: str, number: int) -> Path:
+    """Where a device keeps its secret, unless it is told: the user's folder for state, by run and number."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    state = Path(given) if os.path.isabs(given) else Path.home() / ".local" / "state"  # a relative one is to be ignored
+    return state / "pairzero" / f"device-{run[:16]}-{number}.key"
 
 
 def _objective(settings: Told, data: TaskData, watcher: Watcher) -> Objective:

@@ -51,13 +51,14 @@ class Told(_Frozen):
 
 @dataclass(frozen=True)
 class Local:
-    """What a device's own command line decides: its scenario file, model, data, torch device and threads."""
+    """What a device's own command line decides: its scenario file, model, data, torch device, threads, and secret's file."""
 
     scenario: Scenario | None = None
     model: str | None = None
     data: Path | None = None
     torch_device: str | None = None
     threads: int | None = None
+    secret: Path | None = None
 
 
 def software() -> str:

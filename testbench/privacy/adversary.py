@@ -16,8 +16,8 @@ def check_adversary(scenario: Scenario) -> None:
     own = settings.adversary
     if settings.adversary_antennas > 1:
         raise PrivacyError(
-            f"privacy.adversary_antennas = {settings.adversary_antennas} does not say which channels lead to them, and devices are "
-            "aligned at the server's antennas alone; leave it out and set privacy.adversary.antennas = "
+            f"privacy.adversary_antennas = {settings.adversary_antennas} does not say which channels lead to them, and devices "
+            "are aligned at the server's antennas alone; leave it out and set privacy.adversary.antennas = "
             f'{settings.adversary_antennas - 1} with privacy.adversary.channel ("same", "rayleigh" or "given")'
         )
     if own.antennas and own.channel == "none":

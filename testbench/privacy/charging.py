@@ -1,8 +1,8 @@
 """How rounds are charged: what of every device arrives at the adversary, against the noise that protects it there.
 
-Without noise a device's symbols arrive as a linear map R_k (:mod:`phy.exposure`); the noise is white, of variance v on each real
-axis (N0/2, or 0 for an adversary whose receiver has none), plus what devices add themselves, which arrives as their symbols do:
-covariance C = v I + s^2 sum_j R_j R_j'. A round then costs device k
+Without noise a device's symbols arrive as a linear map R_k (:mod:`phy.exposure`); the noise is white, of variance v on each
+real axis (N0/2, or 0 for an adversary whose receiver has none), plus what devices add themselves, which arrives as their
+symbols do: covariance C = v I + s^2 sum_j R_j R_j'. A round then costs device k
 
     mu_k^2 = max over admissible changes x of its symbols of (R_k x)' C^-1 (R_k x),
 
@@ -126,8 +126,8 @@ class Charging:
     ) -> Floats:
         """mu^2 of every device in every round. [T, K]; 0 for a device in league with the adversary.
 
-        :param amplitudes: [T] largest aligned amplitude a_t; :param noise: [T] standard deviation of each device's own noise, in
-            units of full scale
+        :param amplitudes: [T] largest aligned amplitude a_t; :param noise: [T] standard deviation of each device's own noise,
+            in units of full scale
         :param sounding: of these rounds, where not everybody is present
         """
         heard = self.sounding if sounding is None else self._heard(sounding)

@@ -182,8 +182,9 @@ def _summary(made: Design) -> str:
 def _refuse(accountant: AccountantLike, release: Release) -> None:
     if release.csi == "unbounded":
         raise PrivacyError(
-            "devices can arrive louder than the aligned amplitude (estimated or ageing channels, several antennas, the adversary's "
-            'own antennas, or echoes): set privacy.csi_gain to "realised" or "tail", or take perfect channel knowledge and one antenna'
+            "devices can arrive louder than the aligned amplitude (estimated or ageing channels, several antennas, antennas of "
+            'the adversary\'s own, or echoes): set privacy.csi_gain to "realised" or "tail", or take perfect channel knowledge '
+            "and one antenna"
         )
     if (sentence := accountant.supports(release)) is not None:
         raise UnsupportedRelease(sentence)

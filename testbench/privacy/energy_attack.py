@@ -1,11 +1,11 @@
 """Energy detection attacked: two neighbouring runs told apart by the energies that the link really delivers.
 
-Such a release is no mean in known noise, and its privacy is bounded rather than computed; here the bound is held against trials.
-One device is on the air, which is the worst for it. It sends +x in the first world and -x in the second (or nothing, where the
-neighbour lacks a record), and the score is the difference of the energies that the link's two tones bring to all looks and
-antennas of a run of some rounds, which orders trials as their likelihood ratio does where the tones' samples are independent.
-Clopper-Pearson limits on its errors give a lower limit on epsilon (:mod:`learning.privacy.audit.bounds`): it refutes a claim
-with probability 1 - confidence at most where the claim is true, and confirms none.
+Such a release is no mean in known noise, and its privacy is bounded rather than computed; here the bound is held against
+trials. One device is on the air, which is the worst for it. It sends +x in the first world and -x in the second (or nothing,
+where the neighbour lacks a record), and the score is the difference of the energies that the link's two tones bring to all
+looks and antennas of a run of some rounds, which orders trials as their likelihood ratio does where the tones' samples are
+independent. Clopper-Pearson limits on its errors give a lower limit on epsilon (:mod:`learning.privacy.audit.bounds`): it
+refutes a claim with probability 1 - confidence at most where the claim is true, and confirms none.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class EnergyVerdict:
         """What is refuted."""
         if self.at_least > self.epsilon:
             return (
-                f"a claim of epsilon = {self.epsilon:.4g} for {self.rounds} rounds is not true of this link: an attack on {self.trials} "
-                f"of them finds at least {self.at_least:.4g}"
+                f"a claim of epsilon = {self.epsilon:.4g} for {self.rounds} rounds is not true of this link: an attack on "
+                f"{self.trials} of them finds at least {self.at_least:.4g}"
             )
         return (
-            f"the claim reckons with a mean energy of {self.energy_claimed:.4g} per antenna, and devices arrive with {self.energy:.4g} "
-            f"(standard error {self.energy_error:.2g})"
+            f"the claim reckons with a mean energy of {self.energy_claimed:.4g} per antenna, and devices arrive with "
+            f"{self.energy:.4g} (standard error {self.energy_error:.2g})"
         )
 
 

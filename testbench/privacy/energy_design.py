@@ -16,6 +16,7 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.guard import PrivacyGuard
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 from phy.config import LinkConfig
+from testbench.privacy import secrecy
 from testbench.privacy.adversary import adversary, check_adversary
 from testbench.privacy.design import counts_of, sampling_rate
 from testbench.privacy.directions import sensitivity_of
@@ -117,6 +118,7 @@ def energy_design(scenario: Scenario, examples_per_device: int | Sequence[int]) 
         sampling_sentence(None),
         f"delta = {settings.delta:g}, counted as variance shifts: the smaller of Renyi divergences and the exact worst pair",
         f"every round costs the same; {odometer.admitted} of {rounds} spend epsilon = {planned:.4g} of {settings.epsilon:g}",
+        *secrecy.sentences(scenario),
         JOURNAL,
     )
     return EnergyDesign(

@@ -60,8 +60,8 @@ class PlannedCharges:
         aligned, planned = diagnostics.get("aligned_gain"), float(self._design.amplitudes[round_index])
         if aligned is None or aligned > planned * ANNOUNCED:
             raise PrivacyError(
-                f"round {round_index} was sent with amplitude {'unknown' if aligned is None else f'{aligned:g}'}, and {planned:g} "
-                "was planned: the link is not the one that the plan was made for; use the scenario's own air server"
+                f"round {round_index} was sent with amplitude {'unknown' if aligned is None else f'{aligned:g}'} where "
+                f"{planned:g} was planned: the link is not the one that the plan was made for; use the scenario's own"
             )
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
@@ -73,13 +73,13 @@ class PlannedCharges:
     def _squares(self, index: int, present: NDArray[np.bool_]) -> NDArray[np.float64]:
         """mu^2 [K] of one round."""
         if present.all():
-            found: NDArray[np.float64] = self._planned[index]
-            return found
+            return np.asarray(self._planned[index])
         one = slice(index, index + 1)
         design, heard = self._design, self._sounder(index, present)
-        return design.charging.squares(
+        found: NDArray[np.float64] = design.charging.squares(
             design.amplitudes[one], design.artificial_noise[one], as_printed=self._printed, sounding=heard
-        )[0]
+        )
+        return np.asarray(found[0])
 
 
 def plan_sha256(design: Design) -> str:

@@ -21,7 +21,7 @@ def overlap_of(gram: Floats, joint: bool) -> float:
 
 
 def largest_over_signs(gram: Floats) -> float:
-    """max x' M x over x in {-1, 1}^n: exact up to 16 symbols, or where one pattern makes every term positive; else from above."""
+    """max x' M x over x in {-1, 1}^n: exact up to 16 symbols, from above beyond."""
     n = len(gram)
     everything = float(np.abs(gram).sum())
     if n <= _ENUMERATED:

@@ -54,8 +54,8 @@ def past_claim(folder: RunFolder, scenario: Scenario, counts: list[int]) -> Past
     if plan_sha256(planned) != meta.get("privacy_plan_sha256"):
         planned = _as_sent(folder, planned, rows)
         notes.append(
-            "the run was planned by other rules than today's; its amplitudes are read from its journal, and computed is what they "
-            "really gave away"
+            "the run was planned by other rules than today's; its amplitudes are read from its journal, and computed is what "
+            "they really gave away"
         )
     devices = scenario.federation.devices
     partly = {row.round: present_in(row.diagnostics, devices) for row in sent}
@@ -78,8 +78,8 @@ def _stated(scenario: Scenario) -> tuple[Scenario, list[str]]:
     data["privacy"] |= {"adversary_antennas": 1, "csi_gain": "realised"}
     data["privacy"]["adversary"] = {"antennas": count - 1, "channel": "same"}
     note = (
-        f"privacy.adversary_antennas = {count} did not say where they are: taken for the server's and {count - 1} more over channels "
-        "like its own, drawn anew"
+        f"privacy.adversary_antennas = {count} did not say where they are: taken for the server's and {count - 1} more over "
+        "channels like its own, drawn anew"
     )
     return build(data, "the run's scenario"), [note]
 
@@ -94,8 +94,8 @@ def _as_sent(folder: RunFolder, planned: Design, rows: list[JournalRow]) -> Desi
         level = _level(folder)
         if level > 0 and planned.settings.schedule not in ("static", "full_power"):
             raise TestbenchError(
-                f"{folder.path} was planned by other rules than today's, and its journal does not hold the artificial noise of its "
-                "rounds; run its scenario anew"
+                f"{folder.path} was planned by other rules than today's, and its journal does not hold the artificial noise of "
+                "its rounds; run its scenario anew"
             )
         noise[:] = level
     power = planned.link.power.model_copy(

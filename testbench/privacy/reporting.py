@@ -14,6 +14,7 @@ from testbench.privacy.design import Design
 from testbench.privacy.energy_design import EnergyDesign
 from testbench.privacy.guarding import PlannedCharges
 from testbench.privacy.run_plan import RunPlan
+from testbench.privacy.secrecy import randomness
 from testbench.scenario import Scenario
 
 __all__ = ["privacy_keys"]
@@ -28,6 +29,7 @@ KEYS = (
     "sensitivity",
     "sampling_rate",
     "adversary",
+    "randomness",
     "schedule",
     "artificial_noise",
     "estimate_std_median",
@@ -61,6 +63,7 @@ def privacy_keys(scenario: Scenario, design: RunPlan | None, journal: Journal, s
         "sensitivity": design.sensitivity.statement,
         "sampling_rate": design.sampling_rate,
         "adversary": adversary(scenario),
+        "randomness": randomness(scenario),
         "schedule": settings.schedule,
         "artificial_noise": float(design.artificial_noise.max(initial=0.0)),
         "estimate_std_median": float(np.median(audible)) if audible.size else None,
@@ -80,6 +83,7 @@ def _energy_keys(scenario: Scenario, design: EnergyDesign, journal: Journal, sto
         "accounting": settings.accounting,
         "sensitivity": design.sensitivity.statement,
         "adversary": adversary(scenario),
+        "randomness": randomness(scenario),
         "artificial_noise": 0.0,
         "privacy_stopped_at_round": stopped,
         "privacy_statement": _joined(design.statement),

@@ -62,8 +62,8 @@ class PrivacyConfig(BaseModel):
     adversary: AdversaryConfig = AdversaryConfig()
     csi_gain: Literal["refuse", "realised", "tail"] = Field(
         default="refuse",
-        description="gains above 1 (estimated or ageing channels, several antennas, the adversary's own, echoes): refuse to claim "
-        "anything, charge those of the run, or charge a bound and add its failure to delta",
+        description="gains above 1 (estimated or ageing channels, several antennas, the adversary's own, echoes): refuse to "
+        "claim anything, charge those of the run, or charge a bound and add its failure to delta",
     )
     gain_margin: float | None = Field(
         default=None,
@@ -75,6 +75,12 @@ class PrivacyConfig(BaseModel):
     on_budget: Literal["stop", "ignore"] = Field(
         default="stop", description="stop before the round that would pass the budget, or only count"
     )
+    randomness: Literal["auto", "seed", "secret"] = Field(
+        default="auto",
+        description="what keys noise and batches: seed, the scenario's, reproducible and void for whoever has it; secret, the "
+        "system's entropy, kept by its owners; auto: secret in a fleet, seed in one process",
+    )
+    strict: bool = Field(default=False, description="refuse a guarantee that rests on the public seed")
     estimate: Literal["none", "clip", "wiener"] = Field(
         default="none",
         description="free post-processing of p_hat: clip it, or shrink it by what earlier estimates told and clip",

@@ -1,4 +1,4 @@
-"""What the channels of a run allow, and how loudly they let every device arrive: known beforehand, as they follow from the seed."""
+"""What the channels of a run allow, and how loudly they let every device arrive: known beforehand, from the seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,9 +65,12 @@ def sound(
             progress(int(block[-1]) + 1, rounds)
     axes = [part.axes for part in parts if part.axes is not None]
     return Sounding(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("aligned", "active", "limits", "energy")),
-        np.concatenate(axes) if axes else None,
-        exposer.exact,
+        caps=np.concatenate([part.aligned for part in parts]),
+        active=np.concatenate([part.active for part in parts]),
+        limits=np.concatenate([part.limits for part in parts]),
+        energy=np.concatenate([part.energy for part in parts]),
+        axes=np.concatenate(axes) if axes else None,
+        exact=exposer.exact,
     )
 
 

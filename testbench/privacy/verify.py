@@ -85,8 +85,8 @@ class Verification:
         """What is refuted."""
         worst = max(self.refuted, key=lambda one: one.epsilon)
         return (
-            f"a claim of epsilon = {self.epsilon:.4g} at delta = {self.delta:g} is not true of this link: device {worst.device} has "
-            f"{worst.epsilon:.4g}, computed from what arrives at the adversary's antennas"
+            f"a claim of epsilon = {self.epsilon:.4g} at delta = {self.delta:g} is not true of this link: device "
+            f"{worst.device} has {worst.epsilon:.4g}, computed from what arrives at the adversary's antennas"
         )
 
 
@@ -111,8 +111,8 @@ def check_plan(scenario: Scenario, design: Design) -> None:
         ]
         blame = f"; look at {', '.join(parts)}" if parts else ""
         raise PrivacyError(
-            f"the plan's claim of epsilon = {design.settings.epsilon:g} is not true of this link: in {chosen.size} rounds that were "
-            f"computed, device {device} arrives with mu = {math.sqrt(seen[:, device].sum()):.4g} where "
+            f"the plan's claim of epsilon = {design.settings.epsilon:g} is not true of this link: in {chosen.size} rounds that "
+            f"were computed, device {device} arrives with mu = {math.sqrt(seen[:, device].sum()):.4g} where "
             f"{math.sqrt(charged[:, device].sum()):.4g} is charged{blame}; pairzero privacy verify shows every device"
         )
 
@@ -197,7 +197,7 @@ def _carried(
     quick: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Floats, str]:
-    """(mu^2 [B, K] of the rounds, through which air): the scenario's own where it gives the same twice, else the emulated one."""
+    """(mu^2 [B, K], through which air): the scenario's own where it gives the same twice, else the emulated one."""
     devices, config = scenario.federation.devices, observing_link(design)
     config, through = _air(scenario, design, _light(config), rounds, quick)
     link = Link(config, scenario.seed, listener=design.listener)

@@ -105,8 +105,8 @@ def _show(console: Console, found: Verification, out: Path | None) -> None:
     how = (
         "every round computed"
         if found.computed >= found.rounds
-        else f"{found.computed} of {found.rounds} rounds computed, the most exposed among them, the rest scaled by those; silent "
-        "rounds need none"
+        else f"{found.computed} of {found.rounds} rounds computed, the most exposed among them, the rest scaled by those; "
+        "silent rounds need none"
     )
     say(console, f"from what the adversary's antennas receive of every device, without noise ({found.through}); {how}")
     if out is not None:
@@ -123,8 +123,8 @@ def _show(console: Console, found: Verification, out: Path | None) -> None:
 def _show_attack(console: Console, found: EnergyVerdict) -> None:
     say(
         console,
-        f"Claimed: epsilon = {found.epsilon:.4g} for {found.rounds} rounds; an attack on {found.trials} of them in either world shows "
-        f"at least {found.at_least:.4g} (confidence {found.confidence:g}); energy per antenna of a device at full scale "
-        f"{found.energy:.4g} +- {found.energy_error:.2g}, reckoned with {found.energy_claimed:.4g}: "
+        f"Claimed: epsilon = {found.epsilon:.4g} for {found.rounds} rounds; an attack on {found.trials} of them in either "
+        f"world shows at least {found.at_least:.4g} (confidence {found.confidence:g}); energy per antenna of a device at full "
+        f"scale {found.energy:.4g} +- {found.energy_error:.2g}, reckoned with {found.energy_claimed:.4g}: "
         + ("refuted" if found.refuted else "not refuted, which is no proof"),
     )

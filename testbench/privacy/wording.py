@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.privacy.sensitivity import Sensitivity
+from testbench.privacy import secrecy
 from testbench.privacy.adversary import adversary
 from testbench.privacy.charging import Charging
 from testbench.scenario import Scenario
@@ -33,8 +34,8 @@ def sampling_sentence(rate: float | None) -> str:
     if rate is None:
         return "no amplification by sampling is claimed"
     return (
-        f"each record is in a round's batch independently (Poisson) with an announced probability of at most {rate:.4g}, "
-        "by a draw that only its device knows (the emulation takes it from the scenario's seed, which is therefore a secret)"
+        f"each record is in a round's batch independently (Poisson) with an announced probability of at most {rate:.4g}; who "
+        "is sampled must be a secret of its device"
     )
 
 
@@ -51,7 +52,7 @@ def statements(
     settings, link = scenario.privacy, scenario.link
     gains = {
         "perfect": "every gain is known, so that every device arrives with the amplitude that power control gives it",
-        "realised": "every device is charged the gains with which it arrived in this very run, which says nothing of other runs",
+        "realised": "every device is charged the gains that it had in this very run, which says nothing of other runs",
         "tail": f"every round is charged a gain of {charging.g_max:.4g}, and the probability {charging.extra_delta:.3g} that "
         "any gain is larger is part of delta",
     }[charging.csi]
@@ -77,5 +78,6 @@ def statements(
             f"every device adds noise of standard deviation {level} of full scale{where}; its mean square is part of the peak "
             "power, single symbols may exceed it"
         )
+    found.extend(secrecy.sentences(scenario))
     found.append(JOURNAL)
     return (*found, *errata)

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from testbench.errors import RunFolderError
 from testbench.figures import caption
+from testbench.privacy.secrecy import sentences
 from testbench.reports import panels
 from testbench.reports.drawing import Panel, data_uri
 from testbench.reports.runs import Run, labels, read_run
@@ -125,6 +126,8 @@ def _sentences(run: Run) -> list[str]:
         found.append(f"Uplink: {uses(summary)} a round.")
         if told := " ".join("; ".join(line.strip() for line in privacy_lines(summary)).split()):
             found.append(f"{told[:1].upper()}{told[1:]}.".replace("Privacy epsilon", "Privacy: epsilon"))
+        if summary.get("randomness") == "secret":
+            found.append(" ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences(scenario)))
         found.append(f"Cost: {summary['wall_s']:.0f} s, {summary['peak_rss_mib'] or 0:.0f} MiB.")
     found.append(f"Seed {scenario.seed}, one run: the numbers have no band.")
     return found

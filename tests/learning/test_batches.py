@@ -1,5 +1,6 @@
 """Splits and mini-batches: keyed, fair, and independent of everything else."""
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -7,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.batches import batch, shards
+from learning.batches import batch, poisson, shards
 from learning.config import FederationConfig
 from learning.errors import TaskError
-from learning.keys import Words, philox
+from learning.keys import BATCHES, Words, bits_of, philox
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,3 +123,75 @@ def test_a_file_is_a_device() -> None:
         shards([0] * 6, config, [2, 0, 1, 3, 2, 2])
     with pytest.raises(TaskError, match="takes a list of training files"):
         shards([0] * 6, config)
+
+
+# Draws by a device's secret
+
+SECRET = bytes(range(32))
+
+
+def shake_words(secret: bytes, round_index: int, device: int, count: int) -> list[int]:
+    """The words as the page and the module state them, written out: SHAKE-256 of a prefix, the place, and the secret."""
+    place = b"batches\0" + round_index.to_bytes(8, "little") + device.to_bytes(8, "little")
+    stream = hashlib.shake_256(b"pairzero" + place + secret).digest(8 * count)
+    return [int.from_bytes(stream[8 * i : 8 * i + 8], "little") for i in range(count)]
+
+
+def test_batches_of_a_secret_are_those_of_shake_256() -> None:
+    shard = np.arange(100, 160)
+    words = shake_words(SECRET, 5, 3, 60)
+    assert poisson(SECRET, 5, 3, shard, 20).tolist() == [
+        100 + i for i, word in enumerate(words) if (word >> 11) / 2**53 < 1 / 3
+    ]
+    left, expected = shard.tolist(), []
+    for place, word in enumerate(words[:8]):
+        other = place + ((word >> 32) * (60 - place) >> 32)
+        left[place], left[other] = left[other], left[place]
+        expected.append(left[place])
+    assert batch(SECRET, 5, 3, shard, 8).tolist() == expected
+    assert batch(SECRET, 5, 3, shard[:4], 8).tolist() == [100 + ((word >> 32) * 4 >> 32) for word in words[:8]]
+
+
+def test_a_stream_of_a_secret_goes_on_where_it_was_read() -> None:
+    bits = bits_of(SECRET, BATCHES, round_index=2, stream=1)
+    parts = [*np.asarray(bits.random_raw(3)).tolist(), *np.asarray(bits.random_raw(4)).tolist()]
+    assert parts == shake_words(SECRET, 2, 1, 7)
+
+
+def test_batches_of_the_seed_are_as_they_were() -> None:
+    """Golden: runs of before must be continued to the same bits."""
+    shard = np.arange(50)
+    assert batch(7, 3, 2, shard, 6).tolist() == [5, 3, 30, 12, 46, 1]
+    assert poisson(7, 3, 2, shard, 6).tolist() == [0, 1, 7, 19, 28, 31]
+
+
+def membership(key: int | bytes, rounds: int, device: int, entries: int, size: int) -> np.ndarray:
+    """bool[rounds, entries]: who is in the Poisson batch."""
+    shard = np.arange(entries)
+    return np.stack([np.isin(shard, poisson(key, t, device, shard, size)) for t in range(rounds)])
+
+
+def test_secret_sampling_has_its_frequency_and_is_independent() -> None:
+    rounds, entries, size = 2000, 40, 8
+    drawn = membership(SECRET, rounds, 0, entries, size)
+    q = size / entries
+    # Every entry, and all of them, as often as announced; batch sizes binomial.
+    error = np.sqrt(q * (1 - q) / rounds)
+    assert np.abs(drawn.mean(axis=0) - q).max() < 4.5 * error
+    assert abs(drawn.mean() - q) < 4 * error / np.sqrt(entries)
+    assert drawn.sum(axis=1).var() == pytest.approx(entries * q * (1 - q), rel=4 * np.sqrt(2 / rounds))
+
+    def correlation(a: np.ndarray, b: np.ndarray) -> float:
+        return abs(float(np.mean((a - q) * (b - q)))) / (q * (1 - q)) * np.sqrt(a.size)
+
+    # Between entries, rounds, devices, secrets, and with the public draw: in standard errors.
+    assert correlation(drawn[:, :-1], drawn[:, 1:]) < 4
+    assert correlation(drawn[:-1], drawn[1:]) < 4
+    others: list[int | bytes] = [7, int.from_bytes(SECRET[:7], "little"), bytes(32), SECRET[:31] + b"\xff"]
+    for other in others:
+        assert correlation(drawn, membership(other, rounds, 0, entries, size)) < 4
+    assert correlation(drawn, membership(SECRET, rounds, 1, entries, size)) < 4
+    fixed = [set(batch(SECRET, t, 0, np.arange(entries), size).tolist()) for t in range(300)]
+    counts = Counter(entry for one in fixed for entry in one)
+    assert all(len(one) == size for one in fixed)
+    assert max(abs(counts[e] - 300 * q) for e in range(entries)) < 4.5 * np.sqrt(300 * q * (1 - q))

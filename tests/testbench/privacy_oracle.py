@@ -1,12 +1,11 @@
 """An oracle of privacy that shares nothing with the product but the link itself: raw settings, dense algebra, a bisection.
 
 It reads the scenario's plain data, measures every device's response by sending full scale up and down through the link that the
-plan made, stacks real and imaginary parts, inverts the whole noise covariance, and turns the sum of mu^2 into epsilon by Balle and
-Wang's formula. Nothing of it is fast.
+plan made, stacks real and imaginary parts, inverts the whole noise covariance, and turns the sum of mu^2 into epsilon by Balle
+and Wang's formula. Nothing of it is fast.
 """
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -67,7 +66,7 @@ class Oracle:
         a = np.array(columns).T  # [2D, K n]
         s = float(np.atleast_1d(self.noise)[min(t, np.atleast_1d(self.noise).size - 1)])
         quiet = [i for i in range(k_all * n) if i // n not in self.colluders]
-        # In the span of all responses, where alone they and their noise live; the rest of the samples is white and tells nothing.
+        # In the span of all responses, where alone they and their noise live; the rest of the samples tells nothing.
         basis, sizes, _ = np.linalg.svd(a, full_matrices=False)
         basis = basis[:, sizes > 3e-6 * (sizes[0] if sizes.size else 0.0)]
         small = basis.T @ a

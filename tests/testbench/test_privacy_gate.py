@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from learning.errors import LearningError
@@ -22,7 +22,7 @@ from testbench.privacy.energy_design import energy_design
 from testbench.privacy.guarding import PlannedCharges
 from testbench.privacy.settings import ENERGY_SCHEMES
 from testbench.privacy.verify import check_energies, check_plan, verify
-from testbench.scenario import Scenario, build
+from testbench.scenario import build
 from tests.testbench.privacy_oracle import Oracle, epsilon_of
 
 EXAMPLES = int(os.environ.get("PRIVACY_GATE_EXAMPLES", "300"))
@@ -94,7 +94,8 @@ def scenarios(draw: Any) -> dict[str, Any]:
     privacy: dict[str, Any] = {
         "epsilon": draw(st.floats(0.3, 20.0)), "delta": pick(1e-2, 1e-5), "sensitivity": record,
         "schedule": pick("solution", "static", "reversed", "online", "full_power", "water_filling"),
-        "noise_source": pick("receiver", "receiver", "artificial", "both"), "accounting": pick("gdp", "gdp", "gdp", "paper", "pld"),
+        "noise_source": pick("receiver", "receiver", "artificial", "both"),
+        "accounting": pick("gdp", "gdp", "gdp", "paper", "pld"),
         "csi_gain": pick(*["realised"] * 8, "refuse", "tail"), "adversary_advantage_db": pick(0.0, 0.0, 10.0, -3.0),
     }  # fmt: skip
     if link["scheme"] in ENERGY_SCHEMES and not maybe(4):  # what their accounting covers
@@ -126,7 +127,9 @@ def scenarios(draw: Any) -> dict[str, Any]:
         "seed": draw(st.integers(0, 10_000)),
         "federation": federation,
         "zeroth_order": {
-            "clip": pick(0.5, 8.0, 100.0), "directions": 1 if link["channel"]["model"] == "tdl" else pick(1, 1, 1, 2, 3), "clip_norm": pick("direction", "joint"),
+            "clip": pick(0.5, 8.0, 100.0),
+            "directions": 1 if link["channel"]["model"] == "tdl" else pick(1, 1, 1, 2, 3),
+            "clip_norm": pick("direction", "joint"),
             "clip_scope": "sample" if record != "client_value" else pick("device", "sample"),
         },
         "link": link,
@@ -147,10 +150,12 @@ def test_no_claim_of_any_scenario_is_smaller_than_the_truth(data: dict[str, Any]
             seen["energy"] += 1
             return
         made = design(scenario, 40)
-    except REFUSED as error:
-        assert str(error), "a refusal without a sentence"
+    except REFUSED as refusal:
+        sentence = str(refusal)
+    else:
+        sentence = ""
+    if sentence:
         seen["refused"] += 1
-        event(f"refused: {type(error).__name__}")
         return
     seen["claimed"] += 1
     check_plan(scenario, made)  # what every run asks before its first round: must not refuse what the oracle admits

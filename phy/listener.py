@@ -30,31 +30,29 @@ _OWN = frozenset(("fading", "tdl", "losphase", "jakes", "jakesang", "model", "no
 _NEAREST_M = 1.0  # nobody's antenna is nearer to a device
 
 
-class _Elsewhere(KeyedDraws):
-    """A link's draws, of which channels and noise are those of another place."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self._there = int(KeyedDraws(seed).words("listener", 1, 0, 1, 1)[0, 0, 0])
-
-    def _at(self, purpose: str, index: int, row: int) -> None:
-        here = self._seed
-        self._seed = self._there if purpose in _OWN else here
-        try:
-            super()._at(purpose, index, row)
-        finally:
-            self._seed = here
+def elsewhere(seed: int) -> tuple[int, frozenset[str]]:
+    """(key, purposes): of a link's draws those that are of another place, and what keys them there."""
+    return int(KeyedDraws(seed).words("listener", 1, 0, 1, 1)[0, 0, 0]), _OWN
 
 
 class Listener:
     """What arrives at the antennas of ``listener`` of the bursts of a link with this ``config`` and ``seed``.
 
     :param resources: U, :param looks: L, of the link's mode
+    :param draws: in place of those that follow from ``seed`` and :func:`elsewhere`, with a cache on them
     :raises phy.errors.PhyError: a channel that is not stated, a file that cannot be read or is of other shape, or a correlation
         with a channel of several paths
     """
 
-    def __init__(self, config: LinkConfig, seed: int, listener: ListenerConfig, resources: int = 1, looks: int = 1) -> None:
+    def __init__(
+        self,
+        config: LinkConfig,
+        seed: int,
+        listener: ListenerConfig,
+        resources: int = 1,
+        looks: int = 1,
+        draws: tuple[KeyedDraws, CachedDraws] | None = None,
+    ) -> None:
         if listener.antennas < 1 or listener.channel == "none":
             raise PhyError(f"a listener with {listener.antennas} antennas needs a channel to them: same, rayleigh or given")
         self._antennas = listener.antennas
@@ -73,8 +71,7 @@ class Listener:
                 "csi": config.csi.model_copy(update={"doppler_hz": 0.0}),  # it hears the channel as it is, not as it was
             }
         )
-        draws = _Elsewhere(seed)
-        cached = CachedDraws(draws)
+        keyed, cached = draws or _draws(seed)
         there = _Channel(config, here, cached, CachedDraws(KeyedDraws(seed)), listener)
         self.channel = there
         self._waveform = config.fidelity == "waveform"
@@ -84,14 +81,14 @@ class Listener:
 
             self.propagation = Propagation(here, cached, BurstPulse(here.burst, resources // looks), there)
 
-            def make_air(made: LinkConfig, keyed: KeyedDraws, kept: CachedDraws, own: Propagation) -> Any:
+            def make_air(made: LinkConfig, drawn: KeyedDraws, kept: CachedDraws, own: Propagation) -> Any:
                 del own
-                return waveform_air(made, keyed, kept, self.propagation)
+                return waveform_air(made, drawn, kept, self.propagation)
 
-            self._carrier: Any = WaveformCarrier(here, draws, cached, resources, looks, None, make_air)
+            self._carrier: Any = WaveformCarrier(here, keyed, cached, resources, looks, None, make_air)
         else:
             self.propagation = Propagation(here, cached, make_pulse(here, resources // looks), there)
-            self._carrier = SymbolCarrier(here, draws, cached, resources, looks, self.propagation)
+            self._carrier = SymbolCarrier(here, keyed, cached, resources, looks, self.propagation)
 
     def observed(self, first: int, prepared: Prepared) -> Complexes:
         """Everything that these antennas receive in rounds first .. first+B-1, with noise of variance N0. [B, D]."""
@@ -103,6 +100,11 @@ class Listener:
     def sounded(self, devices: int, first: int, rounds: int) -> Complexes:
         """The channel [B, M, K] to these antennas, through the payload's matched filter where it has several paths."""
         return self.propagation.sounded(devices, first, rounds)
+
+
+def _draws(seed: int) -> tuple[KeyedDraws, CachedDraws]:
+    draws = KeyedDraws(seed, *elsewhere(seed))
+    return draws, CachedDraws(draws)
 
 
 def _sent(config: LinkConfig) -> dict[str, Any]:

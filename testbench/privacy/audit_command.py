@@ -23,9 +23,10 @@ from testbench.privacy.plan_command import bars, say
 from testbench.privacy.plan_figures import write_csv
 from testbench.scenario import Scenario
 
-__all__ = ["audit_phy", "phy_design", "run_membership", "run_one_run_audit", "run_phy_audit"]
+__all__ = ["audit_phy", "phy_design", "run_membership", "run_one_run_audit", "run_phy_audit", "worlds_of"]
 
 _FEWEST_TRIALS = 8
+_NOISELESS_DB = 60.0  # a receiver that is so much better stands for one without noise
 
 
 def phy_design(scenario: Scenario, rounds: int, examples: int) -> tuple[Scenario, Design]:
@@ -52,17 +53,13 @@ def audit_phy(
 ) -> AuditResult:
     """Hold the plan's epsilon by every accountant, and ``claims``, against the worst pair of worlds at the antennas.
 
-    The pair differs by the sensitivity that the plan is for: +-1 in units of full scale, +-1/b, or 1/b and nothing.
+    The pair differs by the sensitivity that the plan is for: +-1 in units of full scale, +-1/b, or 1/b and nothing. What is
+    attacked is what the scenario's adversary receives.
     """
     settings = planned.settings
     held = dict(planned.epsilon)
     if settings.as_printed:
         held[f"{settings.accounting}, as printed"] = planned.planned_epsilon
-    half = 1.0
-    if scenario.link.scheme != "sign":
-        half = planned.sensitivity.ratio if settings.sensitivity == "record_add_remove" else planned.sensitivity.ratio / 2.0
-    other = 0.0 if settings.sensitivity == "record_add_remove" and scenario.link.scheme != "sign" else -half
-    advantage_db = settings.adversary_advantage_db + 10.0 * math.log10(settings.adversary_antennas)
     return phy_audit(
         _quick_air(planned.link),
         scenario.seed,
@@ -70,9 +67,25 @@ def audit_phy(
         trials,
         settings.delta,
         held | claims,
-        worlds=Worlds(devices=scenario.federation.devices, first=half, second=other),
-        advantage_db=advantage_db,
+        worlds=worlds_of(scenario, planned),
+        advantage_db=settings.adversary_advantage_db + (_NOISELESS_DB if settings.noise_source == "artificial" else 0.0),
+        listener=planned.listener,
         progress=None if progress is None else lambda done: progress(done, trials),
+    )
+
+
+def worlds_of(scenario: Scenario, planned: Design) -> Worlds:
+    """The pair of worlds that differs by the sensitivity of a plan."""
+    several, sensitivity = planned.directions, planned.sensitivity
+    change = sensitivity.ratio if several.joint else sensitivity.ratio / math.sqrt(several.count)
+    removed = sensitivity.relation == "record_add_remove" and sensitivity.payload != "sign"
+    return Worlds(
+        devices=scenario.federation.devices,
+        first=change if removed else change / 2.0,
+        second=0.0 if removed else -change / 2.0,
+        directions=several.count,
+        joint=several.joint,
+        colluders=scenario.privacy.adversary.colluders,
     )
 
 

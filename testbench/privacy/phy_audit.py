@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from learning.privacy.audit.bounds import epsilon_lower_bound, gaussian_epsilon, mu_lower_bound, mu_reach
 from phy.backends import in_process
 from phy.config import LinkConfig
+from phy.config_listener import ListenerConfig
 from phy.link import Link
 from testbench.errors import TestbenchError
 from testbench.privacy.tap import NoiseControl, Tap
@@ -47,7 +48,9 @@ class Worlds:
     """Who is audited, and what is sent, in units of the clip.
 
     ``devices``: K. ``device``: the one that differs; None: the one whose difference arrives strongest. ``first``, ``second``:
-    what it sends in either world. ``others``: what everybody else sends.
+    what it sends in either world. ``others``: what everybody else sends. ``directions``: n scalars a round, of which each is
+    what ``first`` and ``second`` say, with the signs that together arrive strongest; ``joint``: of which the Euclidean norm is,
+    along the direction that arrives strongest. ``colluders``: devices that are in league with the adversary.
     """
 
     devices: int = 5
@@ -55,6 +58,9 @@ class Worlds:
     first: float = 1.0
     second: float = -1.0
     others: float = 0.0
+    directions: int = 1
+    joint: bool = False
+    colluders: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.devices < 1 or (self.device is not None and not 0 <= self.device < self.devices):
@@ -142,15 +148,16 @@ def phy_audit(
     *,
     worlds: Worlds | None = None,
     advantage_db: float = 0.0,
+    listener: ListenerConfig | None = None,
     confidence: float = 0.95,
     progress: Callable[[int], None] | None = None,
 ) -> AuditResult:
     """Hold claimed epsilons at ``delta`` (name -> epsilon for all of rounds 0 .. T-1) against an attack at the antennas.
 
     The channels are those of the link with this ``seed``; half of the ``trials`` run in either world. ``advantage_db``: by how
-    much the adversary's SNR exceeds the server's (an adversary with M_a times the antennas: 10 log10 M_a more). ``progress``
-    is told the number of trials done. Raises :class:`testbench.errors.TestbenchError` for a link that cannot be audited or
-    numbers out of range, and what the link itself raises.
+    much the adversary's SNR exceeds the server's, at all its antennas, those of ``listener`` among them. ``progress`` is told
+    the number of trials done. Raises :class:`testbench.errors.TestbenchError` for a link that cannot be audited or numbers out
+    of range, and what the link itself raises.
     """
     worlds = worlds or Worlds()
     if rounds < 1 or trials < 8:
@@ -161,11 +168,13 @@ def phy_audit(
         if not claimed >= 0.0:
             raise TestbenchError(f"claim {name!r} must be an epsilon of at least 0, got {claimed}")
     control = NoiseControl(scale=10.0 ** (-advantage_db / 20.0))
-    tap = Tap(link_config, seed, rounds, worlds.devices, control)
+    tap = Tap(
+        link_config, seed, rounds, worlds.devices, control, scalars=worlds.directions, listener=listener, known=worlds.colluders
+    )
     noise = link_config.n0 * control.scale**2
-    device, attack = _prepare(tap, worlds, link_config, noise)
+    device, pattern, attack = _prepare(tap, worlds, link_config, noise)
 
-    payloads = [_payloads(tap, worlds, device, value) * link_config.clip for value in (worlds.second, worlds.first)]
+    payloads = [_payloads(tap, worlds, device, value * pattern) * link_config.clip for value in (worlds.second, worlds.first)]
     scores = np.empty((2, -(-trials // 2)))
     sent = [tap.send(p) for p in payloads]
     control.silent = False
@@ -195,34 +204,69 @@ def aligned_mu(link_config: LinkConfig, seed: int, rounds: int, worlds: Worlds |
     return float(abs(worlds.first - worlds.second) * np.sqrt((np.square(gain) / variance).sum()))
 
 
-def _payloads(tap: Tap, worlds: Worlds, device: int, value: float) -> Floats:
-    """Payloads [T, K] in units of the clip where ``device`` sends ``value``."""
-    out = np.full((tap.rounds, worlds.devices), worlds.others)
-    out[:, device] = value
+def _payloads(tap: Tap, worlds: Worlds, device: int, values: Floats) -> Floats:
+    """Payloads [T, K, n] in units of the clip where ``device`` sends ``values`` [T, n]."""
+    out = np.full((tap.rounds, worlds.devices, tap.scalars), worlds.others)
+    out[:, device] = values
     return out
 
 
-def _prepare(tap: Tap, worlds: Worlds, config: LinkConfig, n0: float) -> tuple[int, _Attack]:
-    """The device to be audited, and the attack on it, from runs of the chain without noise."""
+def _prepare(tap: Tap, worlds: Worlds, config: LinkConfig, n0: float) -> tuple[int, Floats, _Attack]:
+    """The device to be audited, what it sends in units of the worlds' values [T, n], and the attack, from noise-free runs."""
+    n = worlds.directions
 
-    def means(device: int, value: float) -> Complexes:
-        return tap.look(tap.send(_payloads(tap, worlds, device, value) * config.clip)).astype(np.complex128)
+    def means(device: int, values: Floats) -> Complexes:
+        return tap.look(tap.send(_payloads(tap, worlds, device, values) * config.clip)).astype(np.complex128)
 
-    responses: Complexes | None = None
-    if config.power.adds_noise:
-        # Half the swing of a device's symbol from -1 to 1 is what one unit of its artificial noise makes.
-        responses = 0.5 * np.stack([means(k, 1.0) - means(k, -1.0) for k in range(worlds.devices)], axis=-1)
-        responses *= _artificial(config, tap.rounds)[:, None, None]
-    best: tuple[int, _Attack] | None = None
-    for device in range(worlds.devices) if worlds.device is None else (worlds.device,):
-        one, other = means(device, worlds.first), means(device, worlds.second)
+    def units(device: int) -> Complexes:
+        """What one unit of each of a device's symbols makes: half of the swing from -1 to 1. [T, D, n]."""
+        found = []
+        for j in range(n):
+            one = np.full((tap.rounds, n), worlds.others)
+            one[:, j] = 1.0
+            other = one.copy()
+            other[:, j] = -1.0
+            found.append(0.5 * (means(device, one) - means(device, other)))
+        return np.stack(found, axis=-1)
+
+    suspects = range(worlds.devices) if worlds.device is None else (worlds.device,)
+    suspects_left = [k for k in suspects if k not in worlds.colluders]
+    adds_noise = config.power.adds_noise
+    response = {k: units(k) for k in (range(worlds.devices) if adds_noise else suspects_left if n > 1 else ())}
+    covering: Complexes | None = None
+    if adds_noise:
+        quiet = [response[k] for k in range(worlds.devices) if k not in worlds.colluders]
+        covering = np.concatenate(quiet, axis=-1) * _artificial(config, tap.rounds)[:, None, None]
+    best: tuple[int, Floats, _Attack] | None = None
+    for device in suspects_left:
+        pattern = np.ones((tap.rounds, 1)) if n == 1 else _pattern(response[device], covering, n0, worlds.joint)
+        one, other = means(device, worlds.first * pattern), means(device, worlds.second * pattern)
         difference = one - other
-        weights = _whitened(difference, responses, n0)
+        weights = _whitened(difference, covering, n0)
         mu = math.sqrt(max(float(np.vdot(weights, difference).real), 0.0))
-        if best is None or mu > best[1].mu:
-            best = device, _Attack(weights, 0.5 * (one + other), mu)
+        if best is None or mu > best[2].mu:
+            best = device, pattern, _Attack(weights, 0.5 * (one + other), mu)
     assert best is not None
     return best
+
+
+def _pattern(units: Complexes, covering: Complexes | None, n0: float, joint: bool) -> Floats:
+    """What to send along n directions so that it is told apart best: unit vectors, or signs. [T, n]."""
+    whitened = np.stack([_whitened(units[..., j], covering, n0) for j in range(units.shape[2])], axis=-1)
+    form = (units.conj().transpose(0, 2, 1) @ whitened).real
+    vectors = np.linalg.eigh(0.5 * (form + form.transpose(0, 2, 1)))[1][..., -1]
+    if joint:
+        return np.asarray(vectors)
+    signs = np.where(vectors < 0, -1.0, 1.0)
+    for t in range(len(signs)):  # climb: turn one sign after the other while it helps
+        improved = True
+        while improved:
+            gains = -4.0 * signs[t] * (form[t] @ signs[t]) + 4.0 * np.diag(form[t])
+            worst = int(np.argmax(gains))
+            improved = bool(gains[worst] > 1e-12)
+            if improved:
+                signs[t, worst] *= -1.0
+    return signs
 
 
 def _artificial(config: LinkConfig, rounds: int) -> Floats:

@@ -5,7 +5,9 @@ offsets, hardware faults of transmitters) is drawn as the link draws it; what pr
 can be drawn anew, or left out to see the signal alone. The receiver's own hardware is left out: an adversary has a better one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,11 @@ from phy.blocks import receiver, waveform_air
 from phy.burst.transmitter import modulate
 from phy.coherent import CoherentMode
 from phy.config import LinkConfig
+from phy.config_listener import ListenerConfig
 from phy.discovery import find
 from phy.draws import CachedDraws, KeyedDraws
 from phy.faults import parse
+from phy.listener import Listener, elsewhere
 from phy.modes import Prepared
 from phy.propagation import Propagation
 from phy.symbol_carrier import SymbolCarrier
@@ -50,8 +54,8 @@ class NoiseControl:
 class _SteeredDraws(KeyedDraws):
     """A link's draws, of which receiver noise obeys a :class:`NoiseControl`."""
 
-    def __init__(self, seed: int, control: NoiseControl) -> None:
-        super().__init__(seed)
+    def __init__(self, control: NoiseControl, seed: int, *keys: Any) -> None:
+        super().__init__(seed, *keys)
         self._control = control
 
     def long_complex_normal(self, purpose: str, round_index: int, rows: int, count: int) -> Complexes:
@@ -67,10 +71,11 @@ class _SteeredDraws(KeyedDraws):
 class _SteeredCache(CachedDraws):
     """The same for draws of many rounds at once, and for artificial noise."""
 
-    def __init__(self, draws: KeyedDraws, control: NoiseControl) -> None:
+    def __init__(self, draws: KeyedDraws, control: NoiseControl, known: Sequence[int] = ()) -> None:
         super().__init__(draws)
         self._source = draws
         self._control = control
+        self._known = list(known)
         self._blocks: dict[str, tuple[tuple[int, int, int], Complexes]] = {}
 
     def complex_normal(self, purpose: str, devices: int, first_round: int, rounds: int, per_round: int) -> Complexes:
@@ -80,7 +85,12 @@ class _SteeredCache(CachedDraws):
         if self._control.silent:
             return np.zeros((rounds, per_round, devices), np.complex64)
         drawn = self._block(purpose, devices, first_round + self._control.shift_rounds, rounds, per_round)
-        return drawn * np.float32(self._control.scale) if purpose == RECEIVER_NOISE else drawn
+        if purpose == RECEIVER_NOISE:
+            return drawn * np.float32(self._control.scale)
+        if self._known:  # what the adversary knows it takes away
+            drawn = drawn.copy()
+            drawn[..., self._known] = 0
+        return drawn
 
     def _block(self, purpose: str, devices: int, first: int, rounds: int, per_round: int) -> Complexes:
         start = first - first % _BLOCK_ROUNDS
@@ -95,17 +105,30 @@ class _SteeredCache(CachedDraws):
 
 
 class Tap:
-    """Rounds 0 .. T-1 of a coherent link of K devices and one scalar per round, seen at the antennas.
+    """Rounds 0 .. T-1 of a coherent link of K devices and n scalars per round, seen at the adversary's antennas.
 
     At symbol fidelity what is seen is the decision statistic of every antenna, the projection of the samples on the scalar's
     own pulse: with timing offsets or several paths some of a device's energy lies beside it, which only waveform fidelity
     shows. At waveform fidelity it is every sample of the slot.
 
     :param control: steered by the caller between calls
+    :param listener: antennas of the adversary's own, beside the server's
+    :param known: devices whose artificial noise it knows
     :raises testbench.errors.TestbenchError: the scheme is not coherent, or symbol fidelity has no statistics to look at
     """
 
-    def __init__(self, config: LinkConfig, seed: int, rounds: int, devices: int, control: NoiseControl) -> None:
+    def __init__(
+        self,
+        config: LinkConfig,
+        seed: int,
+        rounds: int,
+        devices: int,
+        control: NoiseControl,
+        *,
+        scalars: int = 1,
+        listener: ListenerConfig | None = None,
+        known: Sequence[int] = (),
+    ) -> None:
         scheme = find("schemes", config.scheme)(config)
         detection = getattr(scheme, "detection", "coherent")
         if detection != "coherent":
@@ -121,9 +144,9 @@ class Tap:
         transmitters = {fault.name for fault in parse(config.impairments) if fault.part.stage == "transmitter"}
         faults = {name: settings for name, settings in config.impairments.items() if name in transmitters}
         config = in_process(config.model_copy(update={"impairments": faults}))
-        draws = _SteeredDraws(seed, control)
-        cached = _SteeredCache(draws, control)
-        self.rounds, self.devices = rounds, devices
+        draws = _SteeredDraws(control, seed)
+        cached = _SteeredCache(draws, control, known)
+        self.rounds, self.devices, self.scalars = rounds, devices, scalars
         self._config = config
         self._mode = CoherentMode(config, cached, scheme)
         self._samples = config.fidelity == "waveform"
@@ -135,16 +158,27 @@ class Tap:
         else:
             self._symbols = SymbolCarrier(config, draws, cached, 1, 1)
             self._sounded = self._symbols.sounded(devices, 0, rounds)
+        self._listener: Listener | None = None
+        if listener is not None:
+            there = _SteeredDraws(control, seed, *elsewhere(seed))
+            self._listener = Listener(config, seed, listener, draws=(there, _SteeredCache(there, control)))
 
     def send(self, payloads: NDArray[np.float64]) -> Prepared:
-        """What the devices send for payloads [T, K], artificial noise included as the control says."""
-        return self._mode.prepare(0, payloads[:, :, None], None, self._sounded)
+        """What the devices send for payloads [T, K] or [T, K, n], artificial noise included as the control says."""
+        values = payloads[:, :, None] if payloads.ndim == 2 else payloads
+        return self._mode.prepare(0, values, None, self._sounded)
 
     def look(self, sent: Prepared) -> Complexes:
         """What arrives of it, with receiver noise as the control says: [T, D], D complex numbers a round."""
+        seen = self._at_the_server(sent)
+        if self._listener is None:
+            return seen
+        return np.concatenate((seen, self._listener.observed(0, sent)), axis=1)
+
+    def _at_the_server(self, sent: Prepared) -> Complexes:
         if not self._samples:
             return self._symbols.carry(0, sent, self._sounded).noisy.reshape(self.rounds, -1)
-        layout = self._bursts.layout(self.devices, 1)
+        layout = self._bursts.layout(self.devices, self.scalars)
         slots = []
         for t in range(self.rounds):
             bursts = modulate(layout, sent.coefficients[t], sent.reference[t])

@@ -1,9 +1,10 @@
-"""The links that a server keeps open: a session for each (configuration, seed)."""
+"""The links that a server keeps open: a session for each (configuration, seed), or for each client where noise is fresh."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +13,12 @@ import numpy as np
 
 from bridge.errors import BridgeError
 from bridge.links import AirLink, LinkFactory
+from bridge.once import Once, repeats
 
 __all__ = ["SessionStore", "plain_description", "session_id"]
+
+# Answers that are kept for repeated questions, of all sessions but the one that is asked.
+ALL_ANSWERS_BYTES = 128 << 20
 
 
 def session_id(config: Mapping[str, Any], seed: int) -> str:
@@ -26,7 +31,13 @@ def session_id(config: Mapping[str, Any], seed: int) -> str:
 
 
 class SessionStore:
-    """At most `capacity` open links."""
+    """At most `capacity` open sessions.
+
+    A link whose noise is a function of its seed answers whoever asks; its session is the same for all. Where noise is fresh,
+    every HELLO opens a session of its own on the one link: a client's repeated question is answered from the memory of its
+    session (:class:`bridge.once.Once`), while another client's is a transmission of its own. No restart brings such a session
+    back, so that a question from before it is told to be of no session, and not sent again.
+    """
 
     def __init__(self, factory: LinkFactory, capacity: int) -> None:
         if capacity < 1:
@@ -34,6 +45,7 @@ class SessionStore:
         self._factory = factory
         self._capacity = capacity
         self._links: OrderedDict[str, AirLink] = OrderedDict()
+        self._asked: dict[str, str] = {}  # session whose noise is fresh -> the id that a session of its question would have
 
     def __len__(self) -> int:
         return len(self._links)
@@ -47,11 +59,17 @@ class SessionStore:
         """
         session = session_id(config, seed)
         link = self.get(session)
+        if link is not None:
+            return session, link
+        link = next((self._bare(other) for other, asked in self._asked.items() if asked == session), None)
         if link is None:
             link = self._factory(config, seed)
-            self._links[session] = link
-            while len(self._links) > self._capacity:
-                self._links.popitem(last=False)
+        if repeats(link.description) is False:
+            asked, session, link = session, secrets.token_hex(32), Once(link)
+            self._asked[session] = asked
+        self._links[session] = link
+        while len(self._links) > self._capacity:
+            self._asked.pop(self._links.popitem(last=False)[0], None)
         return session, link
 
     def get(self, session: str) -> AirLink | None:
@@ -59,7 +77,23 @@ class SessionStore:
         link = self._links.get(session)
         if link is not None:
             self._links.move_to_end(session)
+            if self._asked:
+                self._make_room(session)
         return link
+
+    def _bare(self, session: str) -> AirLink:
+        link = self._links[session]
+        return link.link if isinstance(link, Once) else link
+
+    def _make_room(self, using: str) -> None:
+        """Keep the answers of all sessions within bounds: those least recently used forget theirs first."""
+        kept = [link for session, link in self._links.items() if isinstance(link, Once) and session != using]
+        total = sum(link.nbytes for link in kept)
+        for link in kept:
+            if total <= ALL_ANSWERS_BYTES:
+                break
+            total -= link.nbytes
+            link.forget_answers()
 
 
 def plain_description(description: Mapping[str, object]) -> dict[str, int | float | str]:

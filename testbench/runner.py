@@ -8,6 +8,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bridge.errors import BridgeError
 from learning.data import TaskData
 from learning.federation import Federation
 from learning.journal import Journal
@@ -20,7 +21,7 @@ from testbench.privacy.reporting import privacy_keys
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
-from testbench.uplinks import OpenUplink, noise_free, open_uplink
+from testbench.uplinks import OpenUplink, noise_free, open_uplink, refuse_unsaid
 
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
@@ -101,6 +102,8 @@ def run_scenario(
         planned = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
         with open_uplink(planned) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
             watcher.say(f"uplink: {opened.where}")
+            if plan is not None:
+                refuse_unsaid(opened)
             with Journal(folder.journal) as journal:
                 guard = _guard(plan, scenario)
                 host = _host(stack, scenario, watcher)
@@ -114,7 +117,15 @@ def run_scenario(
                     watcher.say(f"note: {note}")
                     notes.append(note)
                 resumed_from = len(journal)
-                evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
+                try:
+                    evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
+                except BridgeError as error:
+                    if guard is None or journal.intent(len(journal)) is None:
+                        raise
+                    raise BridgeError(
+                        f"{error}; round {len(journal)} may have been on the air: a resumed run does not send it again, but "
+                        "counts it as lost and charges it"
+                    ) from error
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
         if scenario.evaluation.noise_free and host is not None and host.own_data:

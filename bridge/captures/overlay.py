@@ -60,6 +60,7 @@ class Air:
     missing, damaged, silent, or of another sample rate.
     """
 
+    keyed = True
     settings: ClassVar[OverlayConfig | None] = None
 
     def __init__(self, config: "LinkConfig", draws: "KeyedDraws", cached: "CachedDraws", propagation: "Propagation") -> None:
@@ -125,7 +126,7 @@ class Air:
 
 def overlaid(settings: OverlayConfig) -> type[Air]:
     """The air with this overlay, as a class: bind it to a name and give ``burst.air`` as ``module:Name``."""
-    return type("Overlaid", (Air,), {"settings": settings, "__doc__": Air.__doc__})
+    return type("Overlaid", (Air,), {"settings": settings, "keyed": True, "__doc__": Air.__doc__})
 
 
 def fault(error: ValidationError) -> str:

@@ -14,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from learning.journal import Journal
-from learning.privacy.errors import PrivacyError
+from learning.privacy.errors import CostlierThanPlanned, PrivacyError
 from learning.privacy.odometer import Odometer
 from learning.privacy.postprocess import Broadcast, Processing
 
-__all__ = ["EPSILON", "MU", "RAW", "Charges", "Counter", "PrivacyGuard"]
+__all__ = ["EPSILON", "MU", "RAW", "UNANSWERED", "Charges", "Counter", "PrivacyGuard"]
 
 Bools = npt.NDArray[np.bool_]
 
 #: Names of the guard's diagnostics in a journal: MU is what a coherent round cost, RAW what was received (RAW_1, RAW_2, ... of
-#: further directions) where something else was applied.
-EPSILON, MU, RAW = "epsilon_spent", Odometer.unit, "raw_estimate"
+#: further directions) where something else was applied, UNANSWERED marks a round that may have been on the air before the run
+#: was cut off.
+EPSILON, MU, RAW, UNANSWERED = "epsilon_spent", Odometer.unit, "raw_estimate", "unanswered"
 
 _NOTHING: Mapping[str, float] = {}
 
@@ -98,6 +99,11 @@ class PrivacyGuard:
         """Spent so far."""
         return self._odometer.epsilon
 
+    @property
+    def bound(self) -> float:
+        """The most that the round which was admitted last may cost."""
+        return self._bound
+
     def admits(self, round_index: int, present: Bools) -> bool:
         """Whether the next round may be sent.
 
@@ -117,13 +123,15 @@ class PrivacyGuard:
 
         :param estimates: as they were received; None where the round was lost
         :param diagnostics: the link's own; None where nothing was sent
-        :raises PrivacyError: the round cost more than its bound, or has another number of estimates than directions
+        :raises CostlierThanPlanned: the round cost more than its bound
+        :raises PrivacyError: it has another number of estimates than directions
         """
         cost = 0.0 if diagnostics is None else self._charges.realised(round_index, diagnostics)
         if cost > self._bound:
-            raise PrivacyError(
+            raise CostlierThanPlanned(
+                cost,
                 f"round {round_index} cost mu = {cost:g}, more than the {self._bound:g} that was planned: the link is not the "
-                "one that the plan was made for; use the scenario's own air server"
+                "one that the plan was made for; use the scenario's own air server",
             )
         self._odometer.spend(cost)
         notes = {self._odometer.unit: cost, EPSILON: self._odometer.epsilon}
@@ -136,6 +144,19 @@ class PrivacyGuard:
         if self._estimate != "none":
             notes.update(zip(self._raw_names, estimates, strict=True))
         return self._processed(round_index, estimates, diagnostics or _NOTHING), notes
+
+    def forfeit(self, round_index: int, cost: float) -> dict[str, float]:
+        """Charge a round whose outcome nobody has, and which may have been on the air; returns what goes into the journal.
+
+        :param cost: what it was bound to cost when it was about to be sent
+        :raises PrivacyError: rounds out of order, or a cost beyond the budget
+        """
+        if round_index != self._odometer.rounds:
+            raise PrivacyError(
+                f"the odometer stands at round {self._odometer.rounds}, not {round_index}; resume from the journal"
+            )
+        self._odometer.spend(cost)
+        return {self._odometer.unit: cost, EPSILON: self._odometer.epsilon, UNANSWERED: 1.0}
 
     def rebuild(self, journal: Journal) -> None:
         """Charge, and learn from, the journal's rounds that are not accounted yet.

@@ -12,7 +12,12 @@ from phy.modes import Complexes
 
 
 class Air(Protocol):
-    """What carries bursts [K, N] of a round to samples [M, N]."""
+    """What carries bursts [K, N] of a round to samples [M, N].
+
+    A class attribute ``keyed = True`` states that equal calls give equal samples: every draw is a function of the seed and the
+    round. It counts for the class that says it, not for its subclasses. Any other air is taken for one like a radio, whose
+    noise is new in every transmission.
+    """
 
     def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes | None:
         """Received samples [M, N] of one slot for device bursts [K, N]; None where the slot was lost, and with it the round.

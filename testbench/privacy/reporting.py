@@ -1,13 +1,15 @@
 """What a run says of its privacy in ``summary.json``; every key exists in every run, null where no privacy is claimed."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from learning.journal import Journal
 from learning.privacy.accountants import find as find_accountant
-from learning.privacy.guard import EPSILON
+from learning.privacy.energy_odometer import EnergyOdometer
+from learning.privacy.guard import EPSILON, MU, UNANSWERED
 from learning.privacy.release import Release
 from testbench.privacy.design import Design
 from testbench.privacy.energy_design import EnergyDesign
@@ -17,11 +19,15 @@ from testbench.scenario import Scenario
 
 __all__ = ["privacy_keys"]
 
+_UNITS = (MU, EnergyOdometer.unit)
+
 KEYS = (
     "epsilon_budget",
     "epsilon_spent",
     "epsilon_gdp",
     "epsilon_planned",
+    "rounds_charged",
+    "rounds_unanswered",
     "delta",
     "accounting",
     "sensitivity",
@@ -47,15 +53,18 @@ def privacy_keys(scenario: Scenario, design: RunPlan | None, journal: Journal, s
     settings, spent, true = design.settings, _spent(journal), []
     for row in journal.rows():
         known = {name: value for name, value in row.diagnostics.items() if value is not None}
-        true.append(
-            design.charging.realised(known, float(design.artificial_noise[row.round])) if "loudest_gain" in known else 0.0
-        )
+        if UNANSWERED in known:
+            true.append(_bound(design, row.round, known))
+        else:
+            noise = float(design.artificial_noise[row.round])
+            true.append(design.charging.realised(known, noise) if "loudest_gain" in known else 0.0)
     audible = design.estimate_std[np.isfinite(design.estimate_std)]
     return {
         "epsilon_budget": settings.epsilon,
         "epsilon_spent": spent,
         "epsilon_gdp": _finite(_exact(design, true)),
         "epsilon_planned": _finite(design.planned_epsilon),
+        **_counts(journal),
         "delta": settings.delta,
         "accounting": settings.accounting,
         "sensitivity": design.sensitivity.statement,
@@ -76,6 +85,7 @@ def _energy_keys(scenario: Scenario, design: EnergyDesign, journal: Journal, sto
         "epsilon_budget": settings.epsilon,
         "epsilon_spent": _spent(journal),
         "epsilon_planned": _finite(design.planned_epsilon),
+        **_counts(journal),
         "delta": settings.delta,
         "accounting": settings.accounting,
         "sensitivity": design.sensitivity.statement,
@@ -91,6 +101,26 @@ def _spent(journal: Journal) -> float:
     for row in journal.rows():
         spent = row.diagnostics.get(EPSILON) or spent
     return spent
+
+
+def _counts(journal: Journal) -> dict[str, int]:
+    """Rounds that were charged, and those among them of which nobody knows whether they were sent."""
+    rows = list(journal.rows())
+    return {
+        "rounds_charged": sum(any(row.diagnostics.get(unit) for unit in _UNITS) for row in rows),
+        "rounds_unanswered": sum(UNANSWERED in row.diagnostics for row in rows),
+    }
+
+
+def _bound(design: Design, index: int, diagnostics: Mapping[str, float]) -> float:
+    """mu, by exact formulas, of a round that was charged its bound."""
+    mu = diagnostics[MU]
+    if not design.settings.as_printed or mu == 0:
+        return mu
+    excess, noise = float(design.sounding.excess[index]), float(design.artificial_noise[index])
+    amplitude = float(design.amplitudes[index])
+    printed, exact = (design.charging.bound(amplitude, excess, index, noise, as_printed=how) for how in (True, False))
+    return mu * exact / printed
 
 
 def _joined(statement: tuple[str, ...]) -> str:

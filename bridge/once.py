@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import RequestRefused
-from bridge.links import AirLink, AirResult
+from bridge.errors import BridgeError, RequestRefused
+from bridge.links import AirLink, AirResult, one_sentence
 
-__all__ = ["FRESH", "SEED", "Once", "Stretches", "repeats"]
+__all__ = ["SEED", "Once", "Stretches", "repeats"]
 
-# What a link's description says under "noise": every draw is a function of the seed; or noise is new in each transmission.
-SEED, FRESH = "seed", "fresh"
+# What a link's description says under "noise" where every draw is a function of the seed.
+SEED = "seed"
 
 # Answers kept for one session; those of its newest request always are.
 ANSWERS = 4096
@@ -170,7 +170,7 @@ class Once:
                     "is a release of its own; go on with another round"
                 )
             if known is not None and known.error is not None:
-                raise known.error
+                raise known.error.with_traceback(None)
         return new
 
     def _send(
@@ -190,7 +190,8 @@ class Once:
             ]
         except Exception as error:
             if before is None or self._transmissions() != before:  # it may have failed with the burst on the air
-                self._keep(numbers, [_Answer(digest, None, True, {}, error) for digest in digests])
+                failed = (RequestRefused if isinstance(error, RequestRefused) else BridgeError)(one_sentence(error))
+                self._keep(numbers, [_Answer(digest, None, True, {}, failed) for digest in digests])
             raise
         self._keep(numbers, answers)
         return result

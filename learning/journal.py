@@ -204,6 +204,11 @@ class Journal:
         """What a round without a row was bound to cost when it was about to be sent; None where it never was."""
         return self._intents.get(round_index)
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether any round was sent, or may have been."""
+        return self._next > 0 or bool(self._intents)
+
     def append(
         self,
         round_index: int,

@@ -127,12 +127,12 @@ class RunFolder:
 
     def prepare(self, scenario: Scenario, resume: bool) -> None:
         """Make the folder, which must be held open, ready for a new run, or check that it holds this scenario's run."""
-        rounds = self._committed_rounds()
-        if rounds and not resume:
+        begun = self._has_sent()
+        if begun and not resume:
             raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
         if resume and not self.scenario.is_file():
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume to start one")
-        if rounds == 0:
+        if not begun:
             self._clear()  # settings that let no round happen may be corrected
         elif self.scenario.is_file():
             before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
@@ -153,11 +153,11 @@ class RunFolder:
                 f"the run folder {self.path} cannot be written: {error.strerror}; choose another --out"
             ) from error
 
-    def _committed_rounds(self) -> int:
+    def _has_sent(self) -> bool:
         if not self.journal.is_file() or self.journal.stat().st_size == 0:
-            return 0
+            return False
         with Journal(self.journal, read_only=True) as journal:
-            return len(journal)
+            return journal.has_sent
 
     def _clear(self) -> None:
         for name in (self.journal.name, self.journal.name + "-wal", self.journal.name + "-shm", self._evaluations.name):

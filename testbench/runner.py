@@ -178,7 +178,7 @@ def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) 
         return
     before = folder.load_scenario().federation.rounds
     with Journal(folder.journal, read_only=True) as journal:
-        if len(journal) and before != scenario.federation.rounds:
+        if journal.has_sent and before != scenario.federation.rounds:
             raise RunFolderError(
                 f"{folder.path} spreads its privacy over {before} rounds and cannot be continued for "
                 f"{scenario.federation.rounds}; resume with federation.rounds={before}, or choose another --out"

@@ -87,7 +87,12 @@ def open_uplink(scenario: Scenario) -> Iterator[OpenUplink]:
             factory = phy_link_factory(_parts(link), files=files(link), stream=stream, backend=scenario.link.backend)
             server = stack.enter_context(InprocAirServer(factory))
             connect = partial(
-                AirClient, server.endpoint, seed=scenario.seed, context=server.context, timeout_s=config.timeout_s
+                AirClient,
+                server.endpoint,
+                seed=scenario.seed,
+                context=server.context,
+                timeout_s=config.timeout_s,
+                attempts=config.attempts,
             )
             where = f"air server in this process at {server.endpoint}"
         else:

@@ -145,11 +145,10 @@ def test_a_link_that_repeats_itself_is_asked_again_after_a_restart_as_ever() -> 
             asked.extend(rounds.tolist())
             return super().aggregate(rounds, payloads, present)
 
-    with running("tcp://127.0.0.1:0", link_factory=Keyed) as server:
-        with AirClient(server.endpoint, {}, 3) as client:
-            assert client.repeatable
-            first, second = (client.aggregate(1, payloads_of(1)[0]) for _ in range(2))
-            client.aggregate(1, payloads_of(2)[0])  # other values, the same noise: an emulation may be asked that
+    with running("tcp://127.0.0.1:0", link_factory=Keyed) as server, AirClient(server.endpoint, {}, 3) as client:
+        assert client.repeatable
+        first, second = (client.aggregate(1, payloads_of(1)[0]) for _ in range(2))
+        client.aggregate(1, payloads_of(2)[0])  # other values, the same noise: an emulation may be asked that
     assert first.estimate.tobytes() == second.estimate.tobytes()
     assert asked == [1, 1, 1]
 
@@ -159,21 +158,20 @@ def test_a_link_that_repeats_itself_is_asked_again_after_a_restart_as_ever() -> 
 
 def test_other_values_for_a_round_that_was_sent_are_refused_and_nothing_is_sent() -> None:
     radio = Radio()
-    with running("tcp://127.0.0.1:0", link_factory=lambda *_: radio) as server:
-        with AirClient(server.endpoint, {}, 1) as client:
-            assert not client.repeatable
-            before = client.aggregate(3, payloads_of(3)[0])
-            with pytest.raises(ServerRefused, match="round 3 was on the air already, with other values") as caught:
-                client.aggregate(3, payloads_of(4)[0])
-            assert caught.value.code == "bad_request"
-            with pytest.raises(ServerRefused, match="round 3 was on the air already"):
-                client.aggregate_rounds([2, 3, 4], payloads_of(2, 2, 4))
-            with pytest.raises(ServerRefused, match="round 3 was on the air already"):  # the values of other devices
-                client.aggregate(3, payloads_of(3)[0], [True, False, True])
-            assert radio.sent == Counter([3])
-            again = client.aggregate(3, payloads_of(3)[0], [True, True, True])  # everybody, said in another way
-            assert again.estimate.tobytes() == before.estimate.tobytes()
-            assert again.diagnostics == before.diagnostics
+    with running("tcp://127.0.0.1:0", link_factory=lambda *_: radio) as server, AirClient(server.endpoint, {}, 1) as client:
+        assert not client.repeatable
+        before = client.aggregate(3, payloads_of(3)[0])
+        with pytest.raises(ServerRefused, match="round 3 was on the air already, with other values") as caught:
+            client.aggregate(3, payloads_of(4)[0])
+        assert caught.value.code == "bad_request"
+        with pytest.raises(ServerRefused, match="round 3 was on the air already"):
+            client.aggregate_rounds([2, 3, 4], payloads_of(2, 2, 4))
+        with pytest.raises(ServerRefused, match="round 3 was on the air already"):  # the values of other devices
+            client.aggregate(3, payloads_of(3)[0], [True, False, True])
+        assert radio.sent == Counter([3])
+        again = client.aggregate(3, payloads_of(3)[0], [True, True, True])  # everybody, said in another way
+        assert again.estimate.tobytes() == before.estimate.tobytes()
+        assert again.diagnostics == before.diagnostics
     assert radio.sent == Counter([3])
 
 
@@ -300,11 +298,14 @@ def test_clients_with_the_same_question_have_transmissions_of_their_own() -> Non
         made.append(Radio(config, seed))
         return made[-1]
 
-    with running("tcp://127.0.0.1:0", link_factory=factory) as server:
-        with AirClient(server.endpoint, {}, 1) as one, AirClient(server.endpoint, {}, 1) as other:
-            first, second = (client.aggregate(0, payloads_of(0)[0]) for client in (one, other))
-            assert one._opened.session != other._opened.session != session_id({}, 1)
-            one.aggregate(0, payloads_of(0)[0])
+    with (
+        running("tcp://127.0.0.1:0", link_factory=factory) as server,
+        AirClient(server.endpoint, {}, 1) as one,
+        AirClient(server.endpoint, {}, 1) as other,
+    ):
+        first, second = (client.aggregate(0, payloads_of(0)[0]) for client in (one, other))
+        assert one._opened.session != other._opened.session != session_id({}, 1)
+        one.aggregate(0, payloads_of(0)[0])
     assert first.estimate.tobytes() != second.estimate.tobytes()
     assert len(made) == 1  # one radio: it is not opened twice
     assert made[0].sent == Counter({0: 2})

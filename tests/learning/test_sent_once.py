@@ -231,7 +231,7 @@ def test_a_round_that_cost_more_than_its_bound_is_remembered_at_what_it_cost(tmp
     cut = federation(path, air)
     list(cut.run(2))
     air.louder = 6.0
-    with pytest.raises(CostlierThanPlanned, match="more than the 0.3 that was planned"):
+    with pytest.raises(CostlierThanPlanned, match=r"more than the 0\.3 that was planned"):
         list(cut.run(1))
     cut.journal.close()
     resumed = federation(path, Logged(tmp_path / "air.log"))

@@ -34,9 +34,9 @@ class SessionStore:
     """At most `capacity` open sessions.
 
     A link whose noise is a function of its seed answers whoever asks; its session is the same for all. Where noise is fresh,
-    every HELLO opens a session of its own on the one link: a client's repeated question is answered from the memory of its
-    session (:class:`bridge.once.Once`), while another client's is a transmission of its own. No restart brings such a session
-    back, so that a question from before it is told to be of no session, and not sent again.
+    every HELLO, its repetitions apart, opens a session of its own on the one link: a client's repeated question is answered
+    from the memory of its session (:class:`bridge.once.Once`), while another client's is a transmission of its own. No restart
+    brings such a session back, so that a question from before it is told to be of no session, and not sent again.
     """
 
     def __init__(self, factory: LinkFactory, capacity: int) -> None:
@@ -45,13 +45,19 @@ class SessionStore:
         self._factory = factory
         self._capacity = capacity
         self._links: OrderedDict[str, AirLink] = OrderedDict()
-        self._asked: dict[str, str] = {}  # session whose noise is fresh -> the id that a session of its question would have
+        # Session whose noise is fresh -> (the id that its question would give it otherwise, who asked).
+        self._asked: dict[str, tuple[str, bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._links)
 
-    def open(self, config: dict[str, Any], seed: int) -> tuple[str, AirLink]:
+    def open(self, config: dict[str, Any], seed: int, asker: bytes = b"") -> tuple[str, AirLink]:
         """Return the session of (config, seed), making its link if it is not open.
+
+        Args:
+            config: of the link.
+            seed: of its draws.
+            asker: what repetitions of one HELLO share and no other HELLO has; empty: this one is never repeated.
 
         Raises:
             ConfigRefused: the factory does not accept the configuration. Whatever else the factory raises
@@ -61,12 +67,16 @@ class SessionStore:
         link = self.get(session)
         if link is not None:
             return session, link
-        link = next((self._bare(other) for other, asked in self._asked.items() if asked == session), None)
+        for other, asked in self._asked.items():
+            if asked == (session, asker) and asker:
+                return other, self._links[other]
+            if asked[0] == session:
+                link = self._bare(other)
         if link is None:
             link = self._factory(config, seed)
         if repeats(link.description) is False:
-            asked, session, link = session, secrets.token_hex(32), Once(link)
-            self._asked[session] = asked
+            question, session, link = session, secrets.token_hex(32), Once(link)
+            self._asked[session] = (question, asker)
         self._links[session] = link
         while len(self._links) > self._capacity:
             self._asked.pop(self._links.popitem(last=False)[0], None)

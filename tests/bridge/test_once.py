@@ -311,6 +311,32 @@ def test_clients_with_the_same_question_have_transmissions_of_their_own() -> Non
     assert made[0].sent == Counter({0: 2})
 
 
+def test_a_hello_that_is_repeated_opens_one_session() -> None:
+    store = SessionStore(lambda config, seed: Radio(config, seed), 8)
+    first, link = store.open({}, 1, b"route 1, seq 1")
+    assert store.open({}, 1, b"route 1, seq 1") == (first, link)
+    assert store.open({}, 1, b"route 1, seq 2")[0] != first
+    assert store.open({}, 1, b"route 2, seq 1")[0] != first
+    assert store.open({"other": 1}, 1, b"route 1, seq 1")[0] != first
+    assert len(store) == 4
+
+
+def test_a_hello_that_goes_unanswered_for_long_fills_no_server() -> None:
+    made: list[Radio] = []
+
+    def factory(config: dict[str, Any], seed: int) -> Radio:
+        time.sleep(0.5)
+        made.append(Radio(config, seed))
+        return made[-1]
+
+    with running("tcp://127.0.0.1:0", link_factory=factory) as server:
+        with AirClient(server.endpoint, {}, 1, timeout_s=0.05, attempts=40) as client:
+            client.aggregate(0, payloads_of(0)[0])
+        assert server.counters["received"] > 5
+        assert server._store is not None
+        assert len(server._store) == len(made) == 1
+
+
 @pytest.mark.parametrize("noise", ["fresh", "secret", "tomorrow's word"])
 def test_only_links_that_do_not_repeat_themselves_are_remembered(noise: str) -> None:
     store = SessionStore(lambda config, seed: Radio(config, seed, noise=noise), 2)

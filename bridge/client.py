@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import zmq
 
-from bridge.errors import BadReply, BridgeError, ServerRefused
+from bridge.errors import BadReply, BridgeError, ServerGone, ServerRefused
 from bridge.frames import FrameCodec, max_message_bytes
 from bridge.keys import ClientKeys
 from bridge.messages import AggregateRequest, ErrorReply, Hello, Limits, Message, Ping, Pong, Result, Welcome
+from bridge.once import repeats
 from bridge.requester import Partner, Requester
 
 __all__ = ["AirAggregate", "AirClient", "AirRounds"]
@@ -49,7 +50,8 @@ class AirClient:
 
     The link is a pure function of its request. So a request that got lost is simply sent again, a reply that
     comes twice is dropped, and a server that was started anew is told the configuration again; none of it
-    changes a bit.
+    changes a bit. Where the link says that its noise is fresh, the server sees to it that a repeated request is not
+    transmitted twice; after a restart it cannot, and a request that was under way is given up.
 
     Args:
         endpoint: the server's address.
@@ -115,6 +117,11 @@ class AirClient:
     def description(self) -> Mapping[str, int | float | str]:
         """What the link says of itself."""
         return self._opened.description
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the link says that a round which is sent twice has the same bits."""
+        return repeats(self.description) is True
 
     @property
     def limits(self) -> Limits:
@@ -229,6 +236,12 @@ class AirClient:
                 return reply
             if not (isinstance(reply, ErrorReply) and reply.code == "unknown_session"):
                 raise self._unfit(reply)
+            if self._requester.sendings > 1 and repeats(self.description) is False:
+                # Whoever forgot the session got a repetition; the first sending may have gone out before that.
+                raise ServerGone(
+                    f"the air server at {self.endpoint} lost this session, started anew perhaps, while round {rounds[0]} was "
+                    "under way; it may have been on the air, where every transmission counts, and is not sent again"
+                )
             self._open()
         raise ServerRefused(
             f"the air server at {self.endpoint} forgets this session as soon as it is opened; start it with room for more",

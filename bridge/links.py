@@ -31,7 +31,12 @@ class AirResult(Protocol):
 
 
 class AirLink(Protocol):
-    """A pure function of its configuration, seed, secret and request: asked twice, it answers the same bits."""
+    """A pure function of its configuration, seed, secret and request: asked twice, it answers the same bits.
+
+    Unless its description says otherwise under `noise`: "seed" where that is so, another word where a round that is sent twice
+    meets other noise, or noise that only the server can draw again. Such a link may have `transmissions`, how many slots it has
+    put on the air so far.
+    """
 
     @property
     def description(self) -> Mapping[str, int | float | str]: ...  # noqa: D102
@@ -130,6 +135,11 @@ class _Refusing:
     @property
     def description(self) -> Mapping[str, int | float | str]:
         return self._link.description
+
+    @property
+    def transmissions(self) -> int | None:
+        count: int | None = getattr(self._link, "transmissions", None)
+        return count
 
     def aggregate(
         self,

@@ -72,6 +72,9 @@ class Requester(Generic[MessageT]):
         context: a ZeroMQ context to share; needed for `inproc://`.
         on_silence: called with the number of attempts that got no answer, before the next one.
 
+    Attributes:
+        sendings: how often the last message was sent.
+
     Raises:
         BridgeError: the address or the numbers will not do.
     """
@@ -103,6 +106,7 @@ class Requester(Generic[MessageT]):
         self._own_context = context is None
         self._context = context if context is not None else zmq.Context()
         self._seq = 0
+        self.sendings = 0
         self._dealer: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         try:
@@ -127,6 +131,7 @@ class Requester(Generic[MessageT]):
         for attempt in range(self._attempts):
             if attempt and self._on_silence is not None:
                 self._on_silence(attempt)
+            self.sendings = attempt + 1
             self._send(parts)
             deadline = time.monotonic() + self._timeout_s
             while time.monotonic() < deadline:

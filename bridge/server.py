@@ -193,15 +193,15 @@ class AirServer:
             # Answering an answer could start an endless exchange.
             self.counters["dropped"] += 1
             return
-        self._send(router, route, seq, self._reply(message))
+        self._send(router, route, seq, self._reply(message, route + seq.to_bytes(8, "little")))
 
-    def _reply(self, message: Hello | AggregateRequest | Ping) -> Message:
+    def _reply(self, message: Hello | AggregateRequest | Ping, asker: bytes) -> Message:
         assert self._store is not None
         if isinstance(message, Ping):
             return Pong()
         try:
             if isinstance(message, Hello):
-                session, link = self._store.open(message.config, message.seed, message.nonce)
+                session, link = self._store.open(message.config, message.seed, message.nonce, asker)
                 return Welcome(
                     session=session,
                     description=plain_description(link.description),

@@ -1,9 +1,10 @@
-"""The links that a server keeps open: a session for each (configuration, seed, nonce)."""
+"""The links that a server keeps open: a session for each (configuration, seed, nonce), or each client where noise is fresh."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 
 from bridge.errors import BridgeError
 from bridge.links import AirLink, LinkFactory
+from bridge.once import SECRET, Once, repeats
 from bridge.secrets import link_secret
 
 __all__ = ["SessionStore", "plain_description", "session_id"]
+
+# Answers that are kept for repeated questions, of all sessions but the one that is asked.
+ALL_ANSWERS_BYTES = 128 << 20
 
 
 def session_id(config: Mapping[str, Any], seed: int, nonce: str = "") -> str:
@@ -29,7 +34,14 @@ def session_id(config: Mapping[str, Any], seed: int, nonce: str = "") -> str:
 
 
 class SessionStore:
-    """At most `capacity` open links.
+    """At most `capacity` open sessions.
+
+    A link whose noise is a function of its seed answers whoever asks; its session is the same for all. Where noise is keyed by
+    the server's secret the session is the same for all, too, and remembers what it sent (:class:`bridge.once.Once`): the same
+    round with other values would meet the same noise. Where noise is fresh, every HELLO, its repetitions apart, opens a session
+    of its own on the one link: a client's repeated question is answered from the memory of its session, while another client's
+    is a transmission of its own. No restart brings such a session back, so that a question from before it is told to be of no
+    session, and not sent again.
 
     Args:
         factory: makes a link of (configuration, seed), or of (configuration, seed, secret) where there is a secret.
@@ -44,12 +56,19 @@ class SessionStore:
         self._capacity = capacity
         self._secret = secret
         self._links: OrderedDict[str, AirLink] = OrderedDict()
+        # Session whose noise is fresh -> (the id that its question would give it otherwise, who asked).
+        self._asked: dict[str, tuple[str, bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._links)
 
-    def open(self, config: dict[str, Any], seed: int, nonce: str = "") -> tuple[str, AirLink]:
+    def open(self, config: dict[str, Any], seed: int, nonce: str = "", asker: bytes = b"") -> tuple[str, AirLink]:
         """Return the session of (config, seed, nonce), making its link if it is not open.
+
+        Args:
+            config: of the link.
+            seed: of its draws.
+            asker: what repetitions of one HELLO share and no other HELLO has; empty: this one is never repeated.
 
         Raises:
             ConfigRefused: the factory does not accept the configuration. Whatever else the factory raises
@@ -57,12 +76,24 @@ class SessionStore:
         """
         session = session_id(config, seed, nonce)
         link = self.get(session)
+        if link is not None:
+            return session, link
+        for other, asked in self._asked.items():
+            if asked == (session, asker) and asker:
+                return other, self._links[other]
+            if asked[0] == session:
+                link = self._bare(other)
         if link is None:
             own = () if self._secret is None else (link_secret(self._secret, session),)
             link = self._factory(config, seed, *own)
-            self._links[session] = link
-            while len(self._links) > self._capacity:
-                self._links.popitem(last=False)
+        if link.description.get("noise") == SECRET:
+            link = Once(link)
+        elif repeats(link.description) is False:
+            question, session, link = session, secrets.token_hex(32), Once(link)
+            self._asked[session] = (question, asker)
+        self._links[session] = link
+        while len(self._links) > self._capacity:
+            self._asked.pop(self._links.popitem(last=False)[0], None)
         return session, link
 
     def get(self, session: str) -> AirLink | None:
@@ -70,7 +101,23 @@ class SessionStore:
         link = self._links.get(session)
         if link is not None:
             self._links.move_to_end(session)
+            if self._asked:
+                self._make_room(session)
         return link
+
+    def _bare(self, session: str) -> AirLink:
+        link = self._links[session]
+        return link.link if isinstance(link, Once) else link
+
+    def _make_room(self, using: str) -> None:
+        """Keep the answers of all sessions within bounds: those least recently used forget theirs first."""
+        kept = [link for session, link in self._links.items() if isinstance(link, Once) and session != using]
+        total = sum(link.nbytes for link in kept)
+        for link in kept:
+            if total <= ALL_ANSWERS_BYTES:
+                break
+            total -= link.nbytes
+            link.forget_answers()
 
 
 def plain_description(description: Mapping[str, object]) -> dict[str, int | float | str]:

@@ -3,8 +3,8 @@
 The settings (:class:`bridge.streams.config.StreamConfig`) are the scenario's section ``[stream]``, or what an air server was
 started with (``--stream``). They name a program to start, so they never come with the configuration that a client sends.
 
-Transmitter and receiver are those of every air. Unlike the emulated one, a stream is not a pure function: a round that is
-asked for twice is sent twice.
+Transmitter and receiver are those of every air. Unlike the emulated one, a stream is not a pure function: its noise is new in
+every transmission, so that an air server sends each round of a session once (:mod:`bridge.once`).
 """
 
 from __future__ import annotations

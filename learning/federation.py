@@ -23,8 +23,9 @@ from learning.keys import Key
 from learning.objective import Objective, metrics_of
 from learning.parameters import trainable
 from learning.passes import update
+from learning.privacy.errors import CostlierThanPlanned
 from learning.replay import replay
-from learning.uplink import Uplink
+from learning.uplink import Uplink, is_repeatable
 from learning.zeroth_order import Projections, SampleLosses, ZerothOrderStep
 
 if TYPE_CHECKING:
@@ -176,8 +177,7 @@ class Federation:
         for _ in range(more):
             self._require_whole()
             plan = None if self._faults is None else self._faults.plan(self.next_round)
-            if self._guard is not None and not self._guard.admits(self.next_round, self._present(plan)):
-                self.stopped = self.next_round
+            if not self._admits(self._present(plan)):
                 return
             self._broken = self.next_round
             record = self._round(self.next_round, plan)
@@ -200,6 +200,18 @@ class Federation:
         means = dict(zip(names, (scores / self._validation_count).tolist(), strict=True))
         score = means.pop(names[0])
         return Evaluation(score, losses / self._validation_count, self._validation_count, names[0], means)
+
+    def _admits(self, present: Bools) -> bool:
+        """Whether the next round may be sent, or was perhaps sent before; sets ``stopped`` where it may not."""
+        if self._guard is None or self._may_have_been_sent or self._guard.admits(self.next_round, present):
+            return True
+        self.stopped = self.next_round
+        return False
+
+    @property
+    def _may_have_been_sent(self) -> bool:
+        """Whether the run was cut off after the next round was about to be sent, over an air that does not repeat itself."""
+        return self._guard is not None and self.journal.intent(self.next_round) is not None
 
     def _present(self, plan: Plan | None) -> Bools:
         return np.ones(self.config.devices, dtype=np.bool_) if plan is None else plan.present
@@ -279,12 +291,17 @@ class Federation:
         return ZerothOrderStep(directions, self._zo, divisor=divisor, bounded=self._guard is not None)
 
     def _send(self, index: int, sent: Floats, present: Bools, rate: float) -> tuple[tuple[float, ...] | None, dict[str, float]]:
+        if self._guard is not None and (cost := self.journal.intent(index)) is not None:
+            # Sent again, it would be heard twice, each time with other noise. So it is lost, and paid for as if it was heard.
+            return None, self._guard.forfeit(index, cost)
         if not np.isfinite(sent).all():  # a device with no number to send spoils the sum: nobody moves
             return None, {"nonfinite_payloads": float((~np.isfinite(sent)).sum())}
         if not present.any():
             return self._settled(index, None, None)
         # An uplink is asked about presence only where somebody is missing, so that one that cannot tell will do without faults.
         who = () if present.all() else (present,)
+        if self._guard is not None and not is_repeatable(self._uplink):
+            self.journal.intend(index, self._guard.bound)
         answer = self._uplink.aggregate(index, sent, *who)
         diagnostics = {str(name): float(value) for name, value in answer.diagnostics.items()}
         if answer.lost:
@@ -305,7 +322,12 @@ class Federation:
         """The estimates to apply, and the link's diagnostics with the guard's."""
         if self._guard is None:
             return estimates, diagnostics or {}
-        applied, notes = self._guard.settle(index, estimates, diagnostics)
+        try:
+            applied, notes = self._guard.settle(index, estimates, diagnostics)
+        except CostlierThanPlanned as error:
+            if self.journal.intent(index) is not None:  # whoever resumes must know what it cost
+                self.journal.intend(index, error.cost)
+            raise
         return applied, {**(diagnostics or {}), **notes}
 
     def _losses_of(self, batches: Sequence[Indices]) -> SampleLosses:

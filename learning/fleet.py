@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -67,6 +68,20 @@ class Devices(Protocol):
         """Let the devices go."""
 
 
+@dataclass(frozen=True)
+class _Unasked:
+    """The slot of a round that nobody was asked to measure."""
+
+    payloads: Floats
+    present: Bools
+    mean_loss: float = math.nan
+    clipped_fraction: float = math.nan
+
+    @classmethod
+    def of(cls, devices: int, scalars: int) -> _Unasked:
+        return cls(np.zeros((devices, scalars)), np.zeros(devices, dtype=np.bool_))
+
+
 class FleetFederation(Federation):
     """K devices elsewhere, an uplink, and a journal; the model here follows the journal and is what is evaluated.
 
@@ -115,10 +130,14 @@ class FleetFederation(Federation):
             self._require_whole()
             if not self._admits(np.ones(self.config.devices, dtype=np.bool_)):
                 break
-            slot = self._devices.measure(self.next_round, self.config.seed)
-            # Only now is it known who sends; nothing was on the air yet.
-            if not slot.present.all() and not self._admits(slot.present):
-                break
+            slot: Slot
+            if self._may_have_been_sent:  # it is not sent again, so nobody need measure it
+                slot = _Unasked.of(self.config.devices, self._zo.directions)
+            else:
+                slot = self._devices.measure(self.next_round, self.config.seed)
+                # Only now is it known who sends; nothing was on the air yet.
+                if not slot.present.all() and not self._admits(slot.present):
+                    break
             self._broken = self.next_round
             record = self._round_of(self.next_round, slot)
             self._broken = None
@@ -130,12 +149,6 @@ class FleetFederation(Federation):
             self._devices.checkpoint(self.next_round, weights_sha256(self.objective.model))
         self._devices.finish("the run is complete" if self.stopped is None else "the privacy budget is spent")
 
-    def _admits(self, present: Bools) -> bool:
-        if self._guard is None or self._guard.admits(self.next_round, present):
-            return True
-        self.stopped = self.next_round
-        return False
-
     def _round_of(self, index: int, slot: Slot) -> RoundRecord:
         rate = self._zo.rate(index, self.config.rounds)
         sent, present = slot.payloads, slot.present
@@ -146,6 +159,8 @@ class FleetFederation(Federation):
         means = sent[present].mean(axis=0).tolist() if present.any() else [math.nan] * self._zo.directions
         own = {"loss": slot.mean_loss, "clipped_fraction": slot.clipped_fraction, **numbered("payload_mean", means)}
         counts = {"present_devices": float(present.sum()), "missed_devices": float((~present).sum())}
+        if isinstance(slot, _Unasked):
+            counts = {}  # whoever was there then, nobody knows
         written_rate = None if self._zo.constant_rate else rate
         self.journal.append(index, self.config.seed, estimates, {**own, **diagnostics, **counts}, written_rate)
         self._devices.broadcast(self.config.seed, rate, None if estimates is None else np.array(estimates))

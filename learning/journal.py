@@ -1,8 +1,10 @@
 """The journal of a run: one row per round, on disk before the weights move.
 
 With the base weights it is the model: replaying the rows rebuilds the fine-tuned weights bit for bit. It is a SQLite file
-in WAL mode with two tables: ``rounds`` (round, seed, estimate, lost, diagnostics as JSON, estimates as a JSON list where a
-round has several directions, learning_rate where it is not that of ``meta``) and ``meta`` (key, value as JSON).
+in WAL mode with three tables: ``rounds`` (round, seed, estimate, lost, diagnostics as JSON, estimates as a JSON list where a
+round has several directions, learning_rate where it is not that of ``meta``), ``meta`` (key, value as JSON), and ``intents``
+(round, attempt, cost): what a private round was bound to cost, written before it was sent over an air that does not repeat
+itself. An intent whose round has no row may have been on the air.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ __all__ = ["Journal", "JournalRow"]
 APPLICATION_ID = 0x70415A30  # "pAZ0" in the SQLite header: tells our files from other databases
 FORMAT_VERSION = 2  # 1 had neither `estimates` nor `learning_rate`
 
+_INTENTS = """
+CREATE TABLE IF NOT EXISTS intents (round INTEGER NOT NULL, attempt INTEGER NOT NULL, cost REAL NOT NULL,
+                                    PRIMARY KEY (round, attempt)) WITHOUT ROWID;
+"""
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE rounds (round INTEGER PRIMARY KEY, seed INTEGER NOT NULL, estimate REAL, lost INTEGER NOT NULL,
@@ -73,6 +79,7 @@ class Journal:
         try:
             self._check_format(read_only)
             self._next = self._contiguous_length()
+            self._intents = self._read_intents()
         except sqlite3.Error as error:
             self._db.close()
             raise self._unreadable(error) from error
@@ -107,7 +114,11 @@ class Journal:
             # NORMAL writes every commit to the operating system, so that no kill of the process loses a round; a
             # power cut may lose the newest ones, which a resumed run computes again, to the same bits. FULL survives
             # that too, at the price of a disk sync per round: measured 4.0 ms against 0.04 ms, more than a small round.
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            self._synchronise(self._durable)
+            self._db.executescript(_INTENTS)  # journals of earlier versions have none
+
+    def _synchronise(self, fully: bool) -> None:
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if fully else 'NORMAL'}")
 
     def _create(self) -> None:
         # One transaction: another process sees no file half made.
@@ -129,6 +140,16 @@ class Journal:
         if count and (first != 0 or last != count - 1):
             raise JournalError(f"{self.path} lacks rounds between 0 and {last}; it is damaged, restore it from a copy")
         return int(count)
+
+    def _read_intents(self) -> dict[int, float]:
+        """Round -> the most that any attempt may have cost, of rounds without a row."""
+        if not self._db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'intents'").fetchone()[0]:
+            return {}
+        query = "SELECT round, max(cost) FROM intents WHERE round >= ? GROUP BY round"
+        found = {int(index): float(cost) for index, cost in self._db.execute(query, (self._next,))}
+        if not all(cost >= 0 for cost in found.values()):
+            raise JournalError(f"{self.path} holds an intent without a cost; it is damaged, restore it from a copy")
+        return found
 
     def _unreadable(self, error: sqlite3.Error) -> JournalError:
         return JournalError(f"{self.path} cannot be used as a journal ({error}); choose another file or folder")
@@ -159,6 +180,35 @@ class Journal:
                     "restore that setting or start in another folder"
                 )
 
+    def intend(self, round_index: int, cost: float) -> None:
+        """Commit, on disk even through a power cut, that the next round is about to be sent and costs at most so much.
+
+        Called again for the same round where it turned out to cost more: the most counts.
+        """
+        if round_index != self._next:
+            raise JournalError(f"{self.path} continues with round {self._next}, not {round_index}; resume from it first")
+        attempt = "(SELECT count(*) + 1 FROM intents WHERE round = ?)"
+        try:
+            self._synchronise(True)
+            try:
+                self._db.execute(f"INSERT INTO intents VALUES (?, {attempt}, ?)", (round_index, round_index, float(cost)))
+            finally:
+                self._synchronise(self._durable)
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"round {round_index} is not sent, as that could not be written to {self.path} ({error})"
+            ) from error
+        self._intents[round_index] = max(float(cost), self._intents.get(round_index, 0.0))
+
+    def intent(self, round_index: int) -> float | None:
+        """What a round without a row was bound to cost when it was about to be sent; None where it never was."""
+        return self._intents.get(round_index)
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether any round was sent, or may have been."""
+        return self._next > 0 or bool(self._intents)
+
     def append(
         self,
         round_index: int,
@@ -187,6 +237,7 @@ class Journal:
             ) from error
         except sqlite3.Error as error:
             raise JournalError(f"round {round_index} could not be written to {self.path} ({error})") from error
+        self._intents.pop(round_index, None)
         self._next += 1
 
     def rows(self, upto: int | None = None, *, start: int = 0) -> Iterator[JournalRow]:

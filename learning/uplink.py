@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Aggregate", "NoiseFreeUplink", "Received", "Uplink"]
+__all__ = ["Aggregate", "NoiseFreeUplink", "Received", "Uplink", "is_repeatable"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -41,7 +41,11 @@ class Aggregate:
 
 
 class Uplink(Protocol):
-    """Carries one round's payloads to the server."""
+    """Carries one round's payloads to the server.
+
+    One that answers a repeated round with the same bits says so by an attribute ``repeatable = True``; any other is taken for a
+    radio, whose noise is new in every transmission (:func:`is_repeatable`).
+    """
 
     def aggregate(self, round_index: int, payloads: Floats, present: Bools | None = None) -> Received:
         """The server's estimate of the mean over the devices that are present.
@@ -51,12 +55,19 @@ class Uplink(Protocol):
         """
 
 
+def is_repeatable(uplink: Uplink) -> bool:
+    """Whether a round that is sent a second time has the same bits, and so tells nobody more than the first time."""
+    return getattr(uplink, "repeatable", False) is True
+
+
 class NoiseFreeUplink:
     """The ideal link, the "Perfect" baseline of pAirZero (arXiv 2604.12401).
 
     ``analog``: the mean of the payloads. ``sign``: every device sends +1 or -1 (+1 for zero), and the server takes the
     mean of the signs (``soft``) or the sign of their sum (``hard``; a tie moves nothing).
     """
+
+    repeatable = True
 
     def __init__(self, scheme: Literal["analog", "sign"] = "analog", decision: Literal["soft", "hard"] = "soft") -> None:
         if scheme not in ("analog", "sign"):

@@ -32,7 +32,7 @@ from phy.config import LinkConfig
 from phy.discovery import find
 from phy.draws import CachedDraws, KeyedDraws
 from phy.errors import PhyError
-from phy.foreign import Guarded, checked, guarded
+from phy.foreign import Guarded, checked, guarded, states
 from phy.modes import Complexes, Floats, Prepared
 from phy.propagation import Propagation
 
@@ -169,10 +169,14 @@ def symbol_air(config: LinkConfig, cached: CachedDraws) -> Any:
 
 
 class CheckedAir:
-    """A user's part as the air of the symbol carrier, with what it returns checked."""
+    """A user's part as the air of the symbol carrier, with what it returns checked.
+
+    :ivar keyed: whether its class says ``keyed = True``; see :class:`phy.waveform_airs.Air`
+    """
 
     def __init__(self, label: str, part: Any) -> None:
         self._label, self._part = label, part
+        self.keyed = states(part, "keyed")
 
     def superpose(self, channel: Complexes, signals: Complexes) -> Complexes:
         """Received samples [B, M] for gains [B, M, K] and signals [B, K]."""

@@ -35,6 +35,12 @@ class Guarded:
         return guarded(self._label, value) if callable(value) else value
 
 
+def states(part: Any, name: str) -> bool:
+    """Whether the class of a part, guarded or not, itself says ``name = True``; what it inherits is another class's word."""
+    own = part._part if isinstance(part, Guarded) else part
+    return vars(type(own)).get(name) is True
+
+
 def guarded(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """``function``, with anything but a refusal of the physical layer turned into :class:`phy.errors.ForeignFailure`."""
 

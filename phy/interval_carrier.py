@@ -6,7 +6,7 @@ slot are cut, with a rectangular pulse; timings and gains come from the burst's 
 (``pilot_symbols = 0``) timings are the true ones and gains what channel inversion aims at.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,14 @@ from phy.propagation import Propagation
 
 @dataclass(frozen=True)
 class Sums:
-    """Estimated sums of symbols [B, n]; ``missed`` [B]: the receiver gave none; ``power`` [B]: received, without noise."""
+    """Estimated sums of symbols [B, n]; ``missed`` [B]: the receiver gave none; ``power`` [B]: received, without noise;
+    ``diagnostics``: name -> [B].
+    """
 
     sums: Floats
     missed: Bools
     power: Floats
+    diagnostics: dict[str, Floats] = field(default_factory=dict)
 
 
 class IntervalCarrier:

@@ -122,6 +122,17 @@ class Link:
         self._carrier = _carrier(config, draws, cached, self._mode, receiver if self._cuts else None, make_air)
         self._listener = _listener(config, seed, listener, self._mode)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether every draw is a function of the seed, so that a round that is sent twice has the same bits."""
+        carrier = self._symbols if self._detection == "orthogonal" else self._carrier
+        return bool(getattr(carrier, "keyed", True))
+
+    @property
+    def transmissions(self) -> int | None:
+        """Slots that were handed to the air so far; None for a link whose air does not count, as in closed form."""
+        return None if self._detection == "orthogonal" else getattr(self._carrier, "transmissions", None)
+
     def layout(self, devices: int, scalars: int) -> "BurstLayout":
         """Where what lies in the slot of this many devices and scalars; :class:`PhyError` for a link without waveforms."""
         if self.config.fidelity != "waveform":
@@ -274,7 +285,7 @@ class Link:
         lost = prepared.lost
         if self._cuts:
             cut = self._carrier.sums(first, prepared, sounded)
-            lost, power = lost | cut.missed, cut.power
+            lost, power, diagnostics = lost | cut.missed, cut.power, cut.diagnostics
             estimates = np.stack([self._mode.decode(prepared, column) for column in cut.sums.T], axis=1)
         else:
             carried = self._carrier.carry(first, prepared, sounded)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phy.blocks import BlockAir, symbol_air
+from phy.blocks import BlockAir, CheckedAir, symbol_air
 from phy.combining import multiply, project, squared_modulus
 from phy.config import LinkConfig
 from phy.draws import CachedDraws, KeyedDraws
@@ -41,6 +41,8 @@ class SymbolCarrier:
         self._config = config
         self._cached = cached
         self._air = symbol_air(config, cached)
+        # Ours, and blocks, whose generators are seeded by round; a user's part may add noise of its own.
+        self.keyed = not isinstance(self._air, CheckedAir) or self._air.keyed
         drawn = OffsetDraws(config, draws)
         self._offsets = drawn if drawn.on else None
         self._tones, self._looks = resources // looks, looks

@@ -32,6 +32,8 @@ class WaveformCarrier:
 
     :param resources: U = looks * tones
     :param make_air: makes the air; None: the one that ``burst.air`` names
+    :ivar keyed: whether the air says that every draw is a function of the seed
+    :ivar transmissions: slots that were handed to the air so far
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class WaveformCarrier:
         self._propagation = Propagation(config, cached, BurstPulse(config.burst, self._tones))
         make_air = make_air or waveform_air
         self._air: Air = make_air(config, draws, cached, self._propagation)
+        self.transmissions = 0
         self._layout: BurstLayout | None = None
         self._bound_s = self._offsets.bound_s
         self._refuse_beyond_guard(0.0)
@@ -112,7 +115,8 @@ class WaveformCarrier:
         """Statistics of rounds first .. first+B-1 for coefficients [B, K, n, U] and the channel [B, M, K] at the pilots.
 
         Diagnostics: ``preamble_metric`` (NaN where the air lost the slot), and ``timing_s`` and ``frequency_hz``, the common
-        offsets that the receiver found and removed (NaN where it found none, zero where it trusts the slot clock).
+        offsets that the receiver found and removed (NaN where it found none, zero where it trusts the slot clock); where noise
+        is fresh, ``transmissions``, how often the round was handed to the air.
         """
         rounds, devices, scalars, resources = prepared.coefficients.shape
         antennas = sounded.shape[1]
@@ -121,11 +125,14 @@ class WaveformCarrier:
         power = np.zeros(rounds)
         missed = np.zeros(rounds, np.bool_)
         found: dict[str, Floats] = {name: np.full(rounds, np.nan) for name in ("preamble_metric", "timing_s", "frequency_hz")}
+        sent = np.zeros(rounds)
         n0 = self._config.n0
         for i in range(rounds):
             if prepared.lost[i]:
                 continue
+            before = self.transmissions
             samples = self._slot(layout, first, prepared, sounded, i)
+            sent[i] = self.transmissions - before
             if samples is None:
                 missed[i] = True
                 continue
@@ -139,11 +146,12 @@ class WaveformCarrier:
             noisy[i] = reception.statistics
             vector = None if prepared.vector is None else prepared.vector[i : i + 1]
             power[i] = _unbiased_power(noisy[i], vector, n0)
-        return Carried(noisy, power, missed, found)
+        return Carried(noisy, power, missed, found if self.keyed else {**found, "transmissions": sent})
 
     def _slot(self, layout: BurstLayout, first: int, prepared: Prepared, sounded: Complexes, index: int) -> Complexes | None:
         """Received samples [M, N] of one round of the batch; None where the air lost them."""
         bursts = modulate(layout, prepared.coefficients[index], prepared.reference[index])
+        self.transmissions += 1
         received = self._air.transmit(bursts, first + index, sounded[index], layout.reference_sample)
         if received is None:
             return None
@@ -175,12 +183,14 @@ class WaveformCarrier:
         rounds, devices, scalars, _ = prepared.coefficients.shape
         layout = self.layout(devices, scalars)
         out = np.full((rounds, scalars), np.nan)
-        power = np.zeros(rounds)
+        power, sent = np.zeros(rounds), np.zeros(rounds)
         true_s = self._offsets.draw(devices, first, rounds).timing_s
         for i in range(rounds):
             if prepared.lost[i]:
                 continue
+            before = self.transmissions
             samples = self._slot(layout, first, prepared, sounded, i)
+            sent[i] = self.transmissions - before
             if samples is None:
                 continue
             sending = prepared.reference[i] != 0
@@ -193,7 +203,7 @@ class WaveformCarrier:
             inner = combined[layout.payload.first : layout.payload.stop]
             per_sample = float(squared_modulus(inner).mean()) - self._config.n0
             power[i] = per_sample * layout.block_samples
-        return Sums(out, np.isnan(out).any(axis=1), power)
+        return Sums(out, np.isnan(out).any(axis=1), power, {} if self.keyed else {"transmissions": sent})
 
     def _known(
         self, layout: BurstLayout, samples: Complexes, prepared: Prepared, index: int, true_s: Floats, sending: Bools

@@ -129,14 +129,13 @@ class RunFolder:
 
     def prepare(self, scenario: Scenario, resume: bool) -> None:
         """Make the folder, which must be held open, ready for a new run, or check that it holds this scenario's run."""
-        rounds = self.committed_rounds()
-        if rounds and not resume:
+        begun = self._has_sent()
+        if begun and not resume:
             raise RunFolderError(f"{self.path} already holds a run; add --resume to continue it, or choose another --out")
         if resume and not self.scenario.is_file():
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume to start one")
-        if rounds == 0:
-            # Settings that let no round happen may be corrected. A round that was sent and not committed keeps its noise only
-            # if it is sent again as it was.
+        if not begun:
+            # Settings that let no round happen may be corrected.
             self._clear(keep_secret=resume and self.scenario.read_text(encoding="utf-8") == scenario.to_toml())
         elif self.scenario.is_file():
             before, now = self.load_scenario().plain(), build(scenario.plain(), "scenario").plain()
@@ -164,6 +163,12 @@ class RunFolder:
             return 0
         with Journal(self.journal, read_only=True) as journal:
             return len(journal)
+
+    def _has_sent(self) -> bool:
+        if not self.journal.is_file() or self.journal.stat().st_size == 0:
+            return False
+        with Journal(self.journal, read_only=True) as journal:
+            return journal.has_sent
 
     def _clear(self, keep_secret: bool) -> None:
         if not keep_secret:

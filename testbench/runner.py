@@ -8,6 +8,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bridge.errors import BridgeError
 from learning.data import TaskData
 from learning.federation import Federation
 from learning.journal import Journal
@@ -22,7 +23,7 @@ from testbench.privacy.secrecy import refuse_link, refuse_public_seed
 from testbench.run_folder import Evaluation, RunFolder
 from testbench.scenario import Scenario
 from testbench.summary import LinkTotals, summarise
-from testbench.uplinks import OpenUplink, noise_free, open_uplink
+from testbench.uplinks import OpenUplink, noise_free, open_uplink, refuse_unsaid
 
 if TYPE_CHECKING:
     from learning.privacy.guard import PrivacyGuard
@@ -106,6 +107,8 @@ def run_scenario(
         with open_uplink(planned, hidden) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
             watcher.say(f"uplink: {opened.where}")
             refuse_link(scenario, opened.description, opened.where)
+            if plan is not None:
+                refuse_unsaid(opened)
             with Journal(folder.journal) as journal:
                 guard = _guard(plan, scenario)
                 host = _host(stack, scenario, watcher, hidden)
@@ -127,7 +130,15 @@ def run_scenario(
                     watcher.say(f"note: {note}")
                     notes.append(note)
                 resumed_from = len(journal)
-                evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
+                try:
+                    evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
+                except BridgeError as error:
+                    if guard is None or journal.intent(len(journal)) is None:
+                        raise
+                    raise BridgeError(
+                        f"{error}; round {len(journal)} may have been on the air: a resumed run does not send it again, but "
+                        "counts it as lost and charges it"
+                    ) from error
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
         unknown = "" if host is None else "data" if host.own_data else "batches" if hidden is not None else ""
@@ -185,7 +196,7 @@ def _refuse_another_length(scenario: Scenario, folder: RunFolder, resume: bool) 
         return
     before = folder.load_scenario().federation.rounds
     with Journal(folder.journal, read_only=True) as journal:
-        if len(journal) and before != scenario.federation.rounds:
+        if journal.has_sent and before != scenario.federation.rounds:
             raise RunFolderError(
                 f"{folder.path} spreads its privacy over {before} rounds and cannot be continued for "
                 f"{scenario.federation.rounds}; resume with federation.rounds={before}, or choose another --out"

@@ -149,6 +149,7 @@ def summarise(
         "received_snr_db": received_snr_db,
         "nmse_db": None if n0 is None else totals.nmse_db,
         "median_error_db": None if n0 is None else totals.median_error_db,
+        "transmissions": totals.count("transmissions") if "transmissions" in totals.columns else None,
         "lost_rounds": int(totals.lost.sum()),
         "nonfinite_rounds": int(np.isfinite(totals.columns["nonfinite_payloads"]).sum())
         if "nonfinite_payloads" in totals.columns

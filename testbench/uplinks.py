@@ -45,12 +45,26 @@ def noise_free(scenario: Scenario) -> OpenUplink:
     bits = 1 if scheme == "sign" else 16
     description: dict[str, int | float | str] = {
         "fidelity": "noise-free",
+        "noise": "seed",
         "scheme": scheme,
         "uplink_symbols_per_scalar": 1,
         "payload_bits_per_scalar": bits,
         "pilot_symbols_per_device": 0,
     }
     return OpenUplink(uplink, description, "in process, noise-free")
+
+
+def refuse_unsaid(opened: OpenUplink) -> None:
+    """Raise :class:`testbench.errors.ScenarioError` where a link does not say whether its noise is fresh.
+
+    Of such a link nobody knows whether a round that it was asked for twice was on the air once or twice.
+    """
+    if "noise" not in opened.description:
+        raise ScenarioError(
+            f"the {opened.where} does not say whether a repeated round meets the same noise (`noise` in its description), and "
+            "what it sends could not be charged; use the scenario's own air server (leave out uplink.endpoint), or serve with "
+            "this version: pairzero air serve"
+        )
 
 
 @contextmanager
@@ -79,7 +93,7 @@ def open_uplink(scenario: Scenario, secret: RunSecret | None = None) -> Iterator
             factory = phy_link_factory(_parts(link), files=files(link), stream=stream, backend=scenario.link.backend)
             hidden = None if secret is None else read_secret(secret.path)
             server = stack.enter_context(InprocAirServer(factory, secret=hidden))
-            connect = partial(AirClient, server.endpoint, context=server.context, **told)
+            connect = partial(AirClient, server.endpoint, context=server.context, attempts=config.attempts, **told)
             where = f"air server in this process at {server.endpoint}"
         else:
             bind = "tcp://127.0.0.1:0" if config.transport == "tcp" else None
@@ -108,7 +122,8 @@ def open_uplink(scenario: Scenario, secret: RunSecret | None = None) -> Iterator
 class _Scheduled:
     """An uplink whose schedule is too long for one session: a session for each run of rounds, one at a time.
 
-    The rounds before those that a session is for are told as silent, in one byte each; it is never asked about them.
+    The rounds before those that a session is for are told as silent, in one byte each; it is never asked about them. So every
+    round is of one session, which puts it on the air once.
     """
 
     def __init__(self, connect: Callable[[dict[str, Any]], AirClient], link: dict[str, Any]) -> None:
@@ -126,6 +141,12 @@ class _Scheduled:
         """What the link says of itself."""
         assert self._client is not None
         return dict(self._client.description)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the link says that a round which is sent twice has the same bits."""
+        assert self._client is not None
+        return self._client.repeatable
 
     def aggregate(self, round_index: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Received:
         """One round; see :class:`learning.uplink.Uplink`."""

@@ -21,6 +21,8 @@ class DigitalUplink:
     The link of DeComFL (arXiv 2405.15861), FedSGD and FedAvg (arXiv 1602.05629): no noise, no fading, no lost rounds.
     """
 
+    repeatable = True
+
     def __init__(self, bits: Literal[16, 32]) -> None:
         self._float = np.float16 if bits == 16 else np.float32
 
@@ -40,6 +42,8 @@ class MajorityUplink:
     A device sends the sign of its scalar (+1 for zero), the server broadcasts the sign of the sum. One bit has no room for
     a tie, which an even number of devices can bring about: it counts as +1.
     """
+
+    repeatable = True
 
     def aggregate(self, round_index: int, payloads: Floats, present: Bools | None = None) -> Aggregate:
         """+1 or -1 for each scalar; lost where nobody is present."""

@@ -6,11 +6,22 @@ import math
 
 from learning.errors import LearningError
 
-__all__ = ["PrivacyError", "UnsupportedRelease", "check_delta", "check_epsilon"]
+__all__ = ["CostlierThanPlanned", "PrivacyError", "UnsupportedRelease", "check_delta", "check_epsilon"]
 
 
 class PrivacyError(LearningError):
     """A privacy statement that was asked for cannot be made."""
+
+
+class CostlierThanPlanned(PrivacyError):
+    """A round that was sent cost more than its bound.
+
+    :ivar cost: in the unit of the run's counter
+    """
+
+    def __init__(self, cost: float, sentence: str) -> None:
+        super().__init__(sentence)
+        self.cost = cost
 
 
 class UnsupportedRelease(PrivacyError):

@@ -18,13 +18,14 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.odometer import Odometer
 from learning.privacy.postprocess import Broadcast, Processing
 
-__all__ = ["ABSENT", "EPSILON", "MU", "RAW", "Charges", "Counter", "PrivacyGuard", "present_in"]
+__all__ = ["ABSENT", "EPSILON", "MU", "RAW", "UNANSWERED", "Charges", "Counter", "PrivacyGuard", "present_in"]
 
 Bools = npt.NDArray[np.bool_]
 
 #: Names of the guard's diagnostics in a journal: MU is what a coherent round cost, RAW what was received (RAW_1, RAW_2, ... of
-#: further directions) where something else was applied.
-EPSILON, MU, RAW = "epsilon_spent", Odometer.unit, "raw_estimate"
+#: further directions) where something else was applied, UNANSWERED marks a round that may have been on the air before the run
+#: was cut off.
+EPSILON, MU, RAW, UNANSWERED = "epsilon_spent", Odometer.unit, "raw_estimate", "unanswered"
 #: Before the number of a device that was not on the air.
 ABSENT = "absent_"
 
@@ -61,8 +62,11 @@ class Charges(Protocol):
     def commit(self, round_index: int, present: Bools) -> None:
         """The round was sent: later ones are counted on top of it."""
 
+    def forfeit(self, round_index: int, cost: float) -> None:
+        """The round may have been sent, by nobody knows whom, at ``cost``."""
+
     def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
-        """Refuse, with :class:`PrivacyError`, a link whose diagnostics say that it is not the one that was planned for."""
+        """Refuse, with :class:`CostlierThanPlanned`, a link that by its diagnostics is not the one that was planned for."""
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         """Variance of the noise of each estimate, from what is public; infinity where nothing was heard."""
@@ -113,6 +117,11 @@ class PrivacyGuard:
         """Spent so far."""
         return self._odometer.epsilon
 
+    @property
+    def bound(self) -> float:
+        """The most that the round which was admitted last may cost."""
+        return self._bound
+
     def admits(self, round_index: int, present: Bools) -> bool:
         """Whether the next round may be sent.
 
@@ -133,7 +142,8 @@ class PrivacyGuard:
 
         :param estimates: as they were received; None where the round was lost
         :param diagnostics: the link's own; None where nothing was sent
-        :raises PrivacyError: the link is not the one that was planned for, or the round has another number of estimates
+        :raises CostlierThanPlanned: the link is not the one that was planned for
+        :raises PrivacyError: another number of estimates than directions
         """
         cost = 0.0
         if diagnostics is not None:
@@ -154,6 +164,20 @@ class PrivacyGuard:
             notes.update(zip(self._raw_names, estimates, strict=True))
         return self._processed(round_index, estimates, diagnostics or _NOTHING), notes
 
+    def forfeit(self, round_index: int, cost: float) -> dict[str, float]:
+        """Charge a round whose outcome nobody has, and which may have been on the air; returns what goes into the journal.
+
+        :param cost: what it was bound to cost when it was about to be sent
+        :raises PrivacyError: rounds out of order, or a cost beyond the budget
+        """
+        if round_index != self._odometer.rounds:
+            raise PrivacyError(
+                f"the odometer stands at round {self._odometer.rounds}, not {round_index}; resume from the journal"
+            )
+        self._odometer.spend(cost)
+        self._charges.forfeit(round_index, cost)
+        return {self._odometer.unit: cost, EPSILON: self._odometer.epsilon, UNANSWERED: 1.0}
+
     def rebuild(self, journal: Journal, devices: int) -> None:
         """Charge, and learn from, the journal's rounds of so many devices that are not accounted yet.
 
@@ -166,7 +190,9 @@ class PrivacyGuard:
             if cost is None:
                 raise PrivacyError(f"{journal.path} does not say what round {row.round} cost; restore it from a copy")
             self._odometer.spend(cost)
-            if cost > 0:
+            if UNANSWERED in row.diagnostics:
+                self._charges.forfeit(row.round, cost)
+            elif cost > 0:
                 self._charges.commit(row.round, present_in(row.diagnostics, devices))
             raw = [value for name in self._raw_names if (value := row.diagnostics.get(name)) is not None]
             if len(raw) == self._directions:

@@ -15,8 +15,9 @@ from phy.modes import Complexes
 class Air(Protocol):
     """What carries bursts [K, N] of a round to samples [M, N].
 
-    An air whose noise is a function of the draws that it was given says so by a class attribute ``keyed = True``; of one
-    without it, the noise counts as drawn anew on each transmission (:func:`says_keyed`).
+    A class attribute ``keyed = True`` states that equal calls give equal samples: every draw, noise among them, is a function
+    of the draws that the air was given. It counts for the class that says it, not for a user's subclass. Any other air is taken
+    for one like a radio, whose noise is new in every transmission (:func:`says_keyed`).
     """
 
     def transmit(self, bursts: Complexes, round_index: int, sounded: Complexes, reference_sample: int) -> Complexes | None:

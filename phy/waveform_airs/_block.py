@@ -18,6 +18,8 @@ class BlockWaveformAir(Emulated):
     Raises :class:`phy.errors.PhyError` where the channel is not flat: a block with paths has them inside.
     """
 
+    keyed = True  # a block draws from generators that are seeded by round
+
     def __init__(
         self,
         label: str,

@@ -31,6 +31,8 @@ class _Arrays(Emulation):
 class Emulated(_Arrays):
     """Delays of any size as phase ramps on the spectrum of the slot; see :mod:`phy.waveform_airs.emulated`."""
 
+    keyed = True
+
     def delayed(self, x: Complexes, delay_s: Floats) -> Complexes:
         """Bursts [K, N] late by delay_s [K], circularly."""
         return np.asarray(np.fft.ifft(np.fft.fft(x) * self._ramps(delay_s, x.shape[1])), np.complex64)
@@ -62,6 +64,8 @@ class Emulated(_Arrays):
 
 class TimeChannel(_Arrays):
     """Sionna's discrete-time channel, written out: taps a_p sinc(l - W tau_p) at the lags l, and a sum over them."""
+
+    keyed = True
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]

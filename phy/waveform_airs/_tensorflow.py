@@ -51,6 +51,8 @@ def _noisy(y: Any, unit: Any, n0: Any) -> Any:
 class Emulated(_Tensors):
     """Delays of any size as phase ramps on the spectrum of the slot; see :mod:`phy.waveform_airs.emulated`."""
 
+    keyed = True
+
     def flat(self, x: Any, gains: Complexes, timing_s: Floats) -> Any:
         """Bursts through one path."""
         if not timing_s.any():
@@ -97,6 +99,8 @@ def _by_sample(x: Any, paths: Any, coarse: Any, fine: Any) -> Any:
 
 class TimeChannel(_Tensors):
     """Sionna 1.x's own discrete-time channel; see :mod:`phy.waveform_airs.time_channel`."""
+
+    keyed = True
 
     def __init__(self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, propagation: Propagation) -> None:
         super().__init__(config, draws, cached, propagation)

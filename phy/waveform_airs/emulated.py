@@ -24,6 +24,8 @@ from phy.waveform_airs._emulation import Emulation
 class Part(Emulation):
     """The emulated air of backend sionna, in PyTorch; see :class:`phy.waveform_airs._emulation.Emulation`."""
 
+    keyed = True
+
     def __init__(self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, propagation: Propagation) -> None:
         super().__init__(config, draws, cached, propagation)
         self._kept: tuple[tuple[bytes, int], torch.Tensor] | None = None

@@ -21,6 +21,8 @@ from phy.waveform_airs.emulated import Part as Emulated
 class Part(Emulated):
     """The air of backend sionna; :mod:`phy.waveform_airs._tensorflow` has that of Sionna 1.x."""
 
+    keyed = True
+
     def __init__(self, config: LinkConfig, draws: KeyedDraws, cached: CachedDraws, propagation: Propagation) -> None:
         super().__init__(config, draws, cached, propagation)
         self._lags = Lags(config, propagation)

@@ -13,6 +13,11 @@ class LinkUplink:
     def __init__(self, link: Link) -> None:
         self.link = link
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether a round that is sent twice has the same bits."""
+        return self.link.keyed
+
     def aggregate(self, round_index: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Aggregate:
         """The link's estimates [n] for payloads [K, n]."""
         who = None if present is None else np.asarray(present, np.bool_)[None]

@@ -111,6 +111,7 @@ def _zeroth(method: ZerothOrder, folder: MethodFolder, watcher: Stopwatch) -> di
     if method.uplink is not None:
         description: dict[str, int | float | str] = {
             "fidelity": "digital",
+            "noise": "seed",
             "scheme": "digital, error-free",
             "payload_bits_per_scalar": method.bits,
         }

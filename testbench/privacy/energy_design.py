@@ -68,6 +68,9 @@ class _EveryRound:
     def commit(self, round_index: int, present: NDArray[np.bool_]) -> None:
         pass
 
+    def forfeit(self, round_index: int, cost: float) -> None:
+        pass
+
     def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
         pass
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.privacy.errors import PrivacyError
+from learning.privacy.errors import CostlierThanPlanned, PrivacyError
 from learning.privacy.guard import PrivacyGuard
 from learning.privacy.odometer import Odometer
 from testbench.privacy.design import Design
@@ -55,13 +55,20 @@ class PlannedCharges:
         """The round was sent by those present [K]."""
         self._sums += self._squares(round_index, present)
 
+    def forfeit(self, round_index: int, cost: float) -> None:
+        """The round may have been sent at ``cost``: it counts as if everybody had sent, and for no less."""
+        before = self.most_exposed
+        self.commit(round_index, np.ones(self._planned.shape[1], np.bool_))
+        self._sums += max(cost**2 - (self.most_exposed - before), 0.0)
+
     def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
-        """:raises PrivacyError: the link reports that devices were louder than the plan lets them be"""
+        """:raises CostlierThanPlanned: the link reports that devices were louder than the plan lets them be"""
         aligned, planned = diagnostics.get("aligned_gain"), float(self._design.amplitudes[round_index])
         if aligned is None or aligned > planned * ANNOUNCED:
-            raise PrivacyError(
+            raise CostlierThanPlanned(
+                self._cost_at(round_index, planned if aligned is None else aligned),
                 f"round {round_index} was sent with amplitude {'unknown' if aligned is None else f'{aligned:g}'} where "
-                f"{planned:g} was planned: the link is not the one that the plan was made for; use the scenario's own"
+                f"{planned:g} was planned: the link is not the one that the plan was made for; use the scenario's own",
             )
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
@@ -69,6 +76,17 @@ class PlannedCharges:
         aligned, active = diagnostics["aligned_gain"], diagnostics["active"]
         noise = float(self._design.artificial_noise[round_index])
         return float(self._design.charging.noise_variance(aligned, noise, active))
+
+    def _cost_at(self, index: int, aligned: float) -> float:
+        """What a round costs at most where devices arrive with ``aligned`` in place of what was planned."""
+        design, one = self._design, slice(index, index + 1)
+        louder = design.charging.squares(
+            np.array([max(aligned, float(design.amplitudes[index]))]),
+            design.artificial_noise[one],
+            as_printed=self._printed,
+            sounding=design.charging.sounding.of_round(index),
+        )
+        return math.sqrt(float(louder.max())) * ANNOUNCED
 
     def _squares(self, index: int, present: NDArray[np.bool_]) -> NDArray[np.float64]:
         """mu^2 [K] of one round."""

@@ -7,7 +7,8 @@ import numpy as np
 
 from learning.journal import Journal
 from learning.privacy.accountants import find as find_accountant
-from learning.privacy.guard import EPSILON, MU, present_in
+from learning.privacy.energy_odometer import EnergyOdometer
+from learning.privacy.guard import EPSILON, MU, UNANSWERED, present_in
 from learning.privacy.release import Release
 from testbench.privacy.adversary import adversary
 from testbench.privacy.design import Design
@@ -19,11 +20,15 @@ from testbench.scenario import Scenario
 
 __all__ = ["privacy_keys"]
 
+_UNITS = (MU, EnergyOdometer.unit)
+
 KEYS = (
     "epsilon_budget",
     "epsilon_spent",
     "epsilon_gdp",
     "epsilon_planned",
+    "rounds_charged",
+    "rounds_unanswered",
     "delta",
     "accounting",
     "sensitivity",
@@ -50,7 +55,11 @@ def privacy_keys(scenario: Scenario, design: RunPlan | None, journal: Journal, s
     settings, spent = design.settings, _spent(journal)
     true = PlannedCharges(design, scenario.seed, as_printed=False)
     for row in journal.rows():
-        if row.diagnostics.get(MU):
+        if not row.diagnostics.get(MU):
+            continue
+        if UNANSWERED in row.diagnostics:
+            true.forfeit(row.round, float(row.diagnostics[MU] or 0.0))
+        else:
             true.commit(row.round, present_in(row.diagnostics, scenario.federation.devices))
     audible = design.estimate_std[np.isfinite(design.estimate_std)]
     return {
@@ -58,6 +67,7 @@ def privacy_keys(scenario: Scenario, design: RunPlan | None, journal: Journal, s
         "epsilon_spent": spent,
         "epsilon_gdp": _finite(_exact(design, true.most_exposed)),
         "epsilon_planned": _finite(design.planned_epsilon),
+        **_counts(journal),
         "delta": settings.delta,
         "accounting": settings.accounting,
         "sensitivity": design.sensitivity.statement,
@@ -79,6 +89,7 @@ def _energy_keys(scenario: Scenario, design: EnergyDesign, journal: Journal, sto
         "epsilon_budget": settings.epsilon,
         "epsilon_spent": _spent(journal),
         "epsilon_planned": _finite(design.planned_epsilon),
+        **_counts(journal),
         "delta": settings.delta,
         "accounting": settings.accounting,
         "sensitivity": design.sensitivity.statement,
@@ -95,6 +106,15 @@ def _spent(journal: Journal) -> float:
     for row in journal.rows():
         spent = row.diagnostics.get(EPSILON) or spent
     return spent
+
+
+def _counts(journal: Journal) -> dict[str, int]:
+    """Rounds that were charged, and those among them of which nobody knows whether they were sent."""
+    rows = list(journal.rows())
+    return {
+        "rounds_charged": sum(any(row.diagnostics.get(unit) for unit in _UNITS) for row in rows),
+        "rounds_unanswered": sum(UNANSWERED in row.diagnostics for row in rows),
+    }
 
 
 def _joined(statement: tuple[str, ...]) -> str:

@@ -42,6 +42,12 @@ class Sounding:
         loudest = np.sqrt(np.where(self.limits > 0, self.energy, 0.0).max(axis=1))
         return np.where(loudest > 0, loudest, 1.0)
 
+    def of_round(self, index: int) -> "Sounding":
+        """One round of it."""
+        one = slice(index, index + 1)
+        axes = None if self.axes is None else self.axes[one]
+        return Sounding(self.caps[one], self.active[one], self.limits[one], self.energy[one], axes, self.exact)
+
     @classmethod
     def of(cls, seen: Exposure) -> "Sounding":
         """From an exposure."""

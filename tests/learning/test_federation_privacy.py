@@ -115,6 +115,9 @@ class Charges:
     def commit(self, round_index: int, present: np.ndarray) -> None:
         self.committed.append((round_index, present.tolist()))
 
+    def forfeit(self, round_index: int, cost: float) -> None:
+        self.committed.append((round_index, []))
+
     def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None:
         if diagnostics["loudness"] > 1.0:
             raise PrivacyError(f"round {round_index} was louder than planned")

@@ -75,8 +75,11 @@ class Charges:
     def bound(self, round_index: int, present: np.ndarray) -> float:
         return 0.5
 
-    def realised(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
-        return 0.5
+    def commit(self, round_index: int, present: np.ndarray) -> None: ...
+
+    def forfeit(self, round_index: int, cost: float) -> None: ...
+
+    def check(self, round_index: int, diagnostics: Mapping[str, float]) -> None: ...
 
     def noise_variance(self, round_index: int, diagnostics: Mapping[str, float]) -> float:
         return 4.0

@@ -115,7 +115,7 @@ class FleetFederation(Federation):
             self._require_whole()
             if not self._admits(np.ones(self.config.devices, dtype=np.bool_)):
                 break
-            slot = self._devices.measure(self.next_round, self.config.seed)
+            slot = self._measured()
             # Only now is it known who sends; nothing was on the air yet.
             if not slot.present.all() and not self._admits(slot.present):
                 break
@@ -129,6 +129,13 @@ class FleetFederation(Federation):
         if self.next_round % self._hash_every:
             self._devices.checkpoint(self.next_round, weights_sha256(self.objective.model))
         self._devices.finish("the run is complete" if self.stopped is None else "the privacy budget is spent")
+
+    def _measured(self) -> Slot:
+        return self._devices.measure(self.next_round, self.config.seed)
+
+    def _report(self, slot: Slot, means: list[float]) -> dict[str, float]:
+        """What the journal says of the devices' own values."""
+        return {"loss": slot.mean_loss, "clipped_fraction": slot.clipped_fraction, **numbered("payload_mean", means)}
 
     def _admits(self, present: Bools) -> bool:
         if self._guard is None or self._guard.admits(self.next_round, present):
@@ -144,7 +151,7 @@ class FleetFederation(Federation):
             # Nothing was on the air; a device that obeys the bound sends numbers only, but not every device is ours.
             diagnostics = {**diagnostics, **self._guard.settle(index, None, None)[1]}
         means = sent[present].mean(axis=0).tolist() if present.any() else [math.nan] * self._zo.directions
-        own = {"loss": slot.mean_loss, "clipped_fraction": slot.clipped_fraction, **numbered("payload_mean", means)}
+        own = self._report(slot, means)
         counts = {"present_devices": float(present.sum()), "missed_devices": float((~present).sum())}
         written_rate = None if self._zo.constant_rate else rate
         self.journal.append(index, self.config.seed, estimates, {**own, **diagnostics, **counts}, written_rate)

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Aggregate", "NoiseFreeUplink", "Received", "Uplink"]
+__all__ = ["Aggregate", "Deposits", "NoiseFreeUplink", "Received", "Uplink"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -49,6 +49,19 @@ class Uplink(Protocol):
         :param payloads: float64[K, n], n scalars per device; those of an absent device are zero
         :param present: bool[K], who is on the air; None for everybody. Where nobody is, the round is lost
         """
+
+
+class Deposits(Protocol):
+    """Carries scalars that the devices leave at the air themselves, round after round."""
+
+    def open(self, round_index: int) -> None:
+        """Have the deposits of a round taken from now on."""
+
+    def close(self, round_index: int) -> Bools:
+        """Have no more of them taken; whose are there, bool[K]."""
+
+    def collect(self, round_index: int, present: Bools) -> Received:
+        """The server's estimate of the mean over those ``present`` [K]; a round is collected once."""
 
 
 class NoiseFreeUplink:

@@ -109,7 +109,7 @@ def run_scenario(
                         objective, data, scenario.federation, scenario.zeroth_order, opened.uplink, journal, guard
                     )
                 else:
-                    federation = host.federation(objective, data, opened.uplink, journal, guard)
+                    federation = host.federation(objective, data, opened, journal, guard)
                 for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
                     watcher.say(f"note: {note}")
                     notes.append(note)

@@ -16,11 +16,12 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.guard import PrivacyGuard
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 from phy.config import LinkConfig
+from testbench.fleet.disclosure import disclosures
 from testbench.privacy.design import counts_of, sampling_rate
 from testbench.privacy.directions import sensitivity_of
 from testbench.privacy.energy_plan import energy_round
 from testbench.privacy.settings import PrivacyConfig
-from testbench.privacy.wording import JOURNAL, adversary, sampling_sentence
+from testbench.privacy.wording import adversary, sampling_sentence
 from testbench.scenario import Scenario
 
 __all__ = ["EnergyDesign", "energy_design"]
@@ -106,7 +107,7 @@ def energy_design(scenario: Scenario, examples_per_device: int | Sequence[int]) 
         sampling_sentence(None),
         f"delta = {settings.delta:g}, counted as variance shifts: the smaller of Renyi divergences and the exact worst pair",
         f"every round costs the same; {odometer.admitted} of {rounds} spend epsilon = {planned:.4g} of {settings.epsilon:g}",
-        JOURNAL,
+        *disclosures(scenario),
     )
     return EnergyDesign(
         settings=settings,

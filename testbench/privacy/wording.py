@@ -6,14 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.privacy.sensitivity import Sensitivity
+from testbench.fleet.disclosure import disclosures
 from testbench.privacy.charging import Charging
 from testbench.scenario import Scenario
 
-__all__ = ["JOURNAL", "adversary", "sampling_sentence", "statements"]
-
-JOURNAL = (
-    "the journal of an emulated run also holds what devices keep to themselves (losses, means): publish the estimates only"
-)
+__all__ = ["adversary", "sampling_sentence", "statements"]
 
 _SOURCES = {
     "receiver": "the adversary's receiver noise alone protects",
@@ -85,5 +82,5 @@ def statements(
             f"every device adds noise of standard deviation {level} of full scale{where}; its mean square is part of the peak "
             "power, single symbols may exceed it"
         )
-    found.append(JOURNAL)
+    found += disclosures(scenario)
     return (*found, *errata)

@@ -224,8 +224,10 @@ def test_the_header_bomb_and_the_long_header() -> None:
     [
         (b"PZRO", "begins with a prefix", None),
         (struct.pack("<4sBBHQ", b"PZRX", 1, 5, 0, 9), "begins with PZRO", None),
-        (struct.pack("<4sBBHQ", b"PZRO", 2, 5, 0, 9), "has version 2", 9),
-        (struct.pack("<4sBBHQ", b"PZRO", 1, 8, 0, 9), "type 8", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 3, 5, 0, 9), "speaks version 1 and 2, the message has version 3", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 2, 5, 0, 9), "version 2 has no message of type 5", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 1, 8, 0, 9), "version 1 has no message of type 8", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 2, 99, 0, 9), "type 99", 9),
         (struct.pack("<4sBBHQ", b"PZRO", 1, 5, 1, 9), "no flags", 9),
     ],
 )

@@ -137,7 +137,7 @@ def check_told(told: str, by: str, *, secured: bool) -> str:
     endpoint, teller = parse_endpoint(told), parse_endpoint(by)
     if endpoint.transport == "inproc" or (endpoint.transport == "tcp" and endpoint.port == 0):
         raise EndpointError(f"{told!r}, told by {by}, is no address that another process can connect to")
-    if endpoint.transport == "tcp" and endpoint.host in ("0.0.0.0", "::"):
+    if endpoint.transport == "tcp" and _unspecified(endpoint.host):
         raise EndpointError(f"{told!r}, told by {by}, is a wildcard; the other side has to name an address of its machine")
     if endpoint.loopback and not teller.loopback:
         raise EndpointError(
@@ -155,6 +155,15 @@ def check_told(told: str, by: str, *, secured: bool) -> str:
             if not stat.S_ISSOCK(found.st_mode) or found.st_uid not in (os.getuid(), 0):
                 raise EndpointError(f"{told!r}, told by {by}, is no socket of this user's")
     return told
+
+
+def _unspecified(host: str) -> bool:
+    """Whether `host` spells the address of no machine, which connects to this one."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_unspecified or str(getattr(address, "ipv4_mapped", None)) == "0.0.0.0"
 
 
 def clear_ipc_path(endpoint: Endpoint) -> None:

@@ -187,7 +187,7 @@ class FrameCodec:
             self._known[kind] = layout
             return Frame(seq, message)
         if kind in deposits.HEADERS:
-            deposits.check_fields(seq, fields, self._limits.devices, self._limits.entries, ROUND_MAX)
+            deposits.check_fields(seq, fields, self._limits, ROUND_MAX)
             plans = [plan(buffer) for buffer in getattr(fields, "buffers", ())]
             arrays = read_arrays(seq, plans, parts[2:])
             deposits.check_values(seq, fields, arrays)
@@ -228,7 +228,7 @@ class FrameCodec:
         header = pack(self._encoder, fields)
         # Read back at once: no message leaves that the other side would refuse.
         written = self._decoded(None, kind, header)
-        deposits.check_fields(None, written, self._limits.devices, self._limits.entries, ROUND_MAX)
+        deposits.check_fields(None, written, self._limits, ROUND_MAX)
         deposits.check_values(None, written, arrays)
         return kind, header, [array.data for array in arrays]
 

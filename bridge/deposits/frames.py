@@ -25,6 +25,7 @@ from bridge.deposits.messages import (
 )
 from bridge.errors import FrameError
 from bridge.framing import Buffers, check_buffers, check_shape, describe
+from bridge.messages import Limits
 
 __all__ = ["HEADERS", "check_fields", "check_values", "fields_of", "message_of"]
 
@@ -81,28 +82,37 @@ def fields_of(message: DepositMessage) -> tuple[Any, list[npt.NDArray[Any]]]:
     return message, []
 
 
-def check_fields(seq: int | None, fields: Any, devices: int, entries: int, last_round: int) -> None:
+def check_fields(seq: int | None, fields: Any, limits: Limits, last_round: int) -> None:
     """Refuse a header that is over the limits, or whose buffers are not those of its type.
 
     Raises:
         FrameError: it is, or they are not.
     """
     if getattr(fields, "round", 0) > last_round:
-        raise FrameError(f"round is {fields.round}; rounds end at {last_round}", seq=seq)
-    for name, limit in (("devices", devices), ("n", entries)):
-        if getattr(fields, name, 0) > limit:
-            sentence = f"{name} is {getattr(fields, name)} and may be {limit}; raise the server's limit"
-            raise FrameError(sentence, code="too_large", seq=seq)
+        raise FrameError(f"round is {fields.round}; rounds end at 2^62", seq=seq)
     if isinstance(fields, _DepositHeader):
         check_buffers(seq, fields.buffers, _PAYLOAD)
         if len(fields.buffers[0].shape) != 1:
             raise FrameError("a deposit needs the shape [entries]", seq=seq)
-        if fields.buffers[0].shape[0] > entries:
-            found = fields.buffers[0].shape[0]
-            raise FrameError(f"the deposit has {found} scalars and may have {entries}", code="too_large", seq=seq)
+        _check_sizes(seq, limits, 1, fields.buffers[0].shape[0])
     elif isinstance(fields, _ClosedHeader | _CollectHeader):
+        _check_sizes(seq, limits, fields.devices, 1)
         check_buffers(seq, fields.buffers, _PRESENT)
         check_shape(seq, fields.buffers[0], [fields.devices])
+    elif isinstance(fields, Open):
+        _check_sizes(seq, limits, fields.devices, fields.n)
+
+
+def _check_sizes(seq: int | None, limits: Limits, devices: int, n: int) -> None:
+    for value, limit, what in (
+        (devices, limits.devices, "devices"),
+        (n, limits.entries, "scalars per device"),
+        (devices * n, limits.scalars, "scalars in all"),
+    ):
+        if value > limit:
+            raise FrameError(
+                f"the message has {value} {what} and may have {limit}; raise the server's limit", code="too_large", seq=seq
+            )
 
 
 def check_values(seq: int | None, fields: Any, arrays: Sequence[npt.NDArray[Any]]) -> None:

@@ -295,7 +295,9 @@ def test_an_air_server_that_is_started_anew_loses_a_round_at_most(tmp_path: Path
             return deposit(self, round_index, payload)
 
     monkeypatch.setattr(depositing.Depositing, "deposit", killing)
-    spec, server = wanted(tmp_path, uplink={"endpoint": bind, "timeout_s": 1.0, "attempts": 20}, fleet={"slot_s": 4.0, "least_devices": 3})
+    spec, server = wanted(
+        tmp_path, uplink={"endpoint": bind, "timeout_s": 1.0, "attempts": 20}, fleet={"slot_s": 4.0, "least_devices": 3}
+    )
     try:
         _, devices = run_three(spec, server, tmp_path / "run")
     finally:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from bridge.once import repeats
 from bridge.requester import Partner, Requester
 
 __all__ = ["AirAggregate", "AirClient", "AirRounds"]
+
+ReplyT = TypeVar("ReplyT", bound=Message)
 
 # How often in a row the server may have forgotten the session before the client gives up.
 REOPENINGS = 3
@@ -225,22 +227,31 @@ class AirClient:
         payloads: npt.NDArray[np.float64],
         present: npt.NDArray[np.bool_] | None,
     ) -> Result:
+        reply = self.ask(lambda session: AggregateRequest(session, rounds, payloads, present), Result)
+        if reply.estimates.shape != (len(rounds), payloads.shape[2]):
+            raise BadReply(
+                f"the air server at {self.endpoint} sent estimates of shape {reply.estimates.shape} "
+                f"for payloads of shape {payloads.shape}"
+            )
+        return reply
+
+    def ask(self, make: Callable[[str], Message], kind: type[ReplyT]) -> ReplyT:
+        """Send the message that `make` makes of the session's id until a reply of `kind` comes, opening it again if forgotten.
+
+        Raises:
+            BridgeError: as the class says.
+        """
         for _ in range(1 + REOPENINGS):
-            reply = self._requester.exchange(AggregateRequest(self._opened.session, rounds, payloads, present))
-            if isinstance(reply, Result):
-                if reply.estimates.shape != (len(rounds), payloads.shape[2]):
-                    raise BadReply(
-                        f"the air server at {self.endpoint} sent estimates of shape {reply.estimates.shape} "
-                        f"for payloads of shape {payloads.shape}"
-                    )
+            reply = self._requester.exchange(make(self._opened.session))
+            if isinstance(reply, kind):
                 return reply
             if not (isinstance(reply, ErrorReply) and reply.code == "unknown_session"):
                 raise self._unfit(reply)
             if self._requester.sendings > 1 and repeats(self.description) is False:
                 # Whoever forgot the session got a repetition; the first sending may have gone out before that.
                 raise ServerGone(
-                    f"the air server at {self.endpoint} lost this session, started anew perhaps, while round {rounds[0]} was "
-                    "under way; it may have been on the air, where every transmission counts, and is not sent again"
+                    f"the air server at {self.endpoint} lost this session, started anew perhaps, while a request was "
+                    "under way; its round may have been on the air, where every transmission counts, and is not sent again"
                 )
             self._open()
         raise ServerRefused(

@@ -23,6 +23,7 @@ __all__ = [
     "Endpoint",
     "PrivateEndpoint",
     "check_bind",
+    "check_told",
     "clear_ipc_path",
     "leave_private_folder",
     "parse_endpoint",
@@ -122,6 +123,47 @@ def check_bind(endpoint: Endpoint, *, secured: bool) -> Endpoint:
     if endpoint.transport == "inproc" and secured:
         raise EndpointError(f"{endpoint} never leaves its process and takes no keys; leave the key folder out")
     return endpoint
+
+
+def check_told(told: str, by: str, *, secured: bool) -> str:
+    """Return the address `told` by the peer at `by`, if it is one to connect to and no trick.
+
+    This machine's own addresses are taken only from a peer on this machine, so that nobody elsewhere can point at what
+    listens here; any other only where CURVE keys prove who answers.
+
+    Raises:
+        EndpointError: it is neither.
+    """
+    endpoint, teller = parse_endpoint(told), parse_endpoint(by)
+    if endpoint.transport == "inproc" or (endpoint.transport == "tcp" and endpoint.port == 0):
+        raise EndpointError(f"{told!r}, told by {by}, is no address that another process can connect to")
+    if endpoint.transport == "tcp" and _unspecified(endpoint.host):
+        raise EndpointError(f"{told!r}, told by {by}, is a wildcard; the other side has to name an address of its machine")
+    if endpoint.loopback and not teller.loopback:
+        raise EndpointError(
+            f"{told!r}, told by {by}, is an address of this machine, and that peer is on another; have it name one that "
+            "other machines reach"
+        )
+    if not endpoint.loopback and not secured:
+        raise EndpointError(f"{told!r}, told by {by}, lies on another machine and nobody would prove its key; join with keys")
+    if endpoint.transport == "ipc":
+        path = endpoint.name
+        if os.path.normpath(path) != path:
+            raise EndpointError(f"{told!r}, told by {by}, takes detours; an address is the plain path of a socket")
+        with suppress(FileNotFoundError):
+            found = Path(path).lstat()
+            if not stat.S_ISSOCK(found.st_mode) or found.st_uid not in (os.getuid(), 0):
+                raise EndpointError(f"{told!r}, told by {by}, is no socket of this user's")
+    return told
+
+
+def _unspecified(host: str) -> bool:
+    """Whether `host` spells the address of no machine, which connects to this one."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_unspecified or str(getattr(address, "ipv4_mapped", None)) == "0.0.0.0"
 
 
 def clear_ipc_path(endpoint: Endpoint) -> None:

@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from bridge.deposits import frames as deposits
+from bridge.deposits.messages import DEPOSITS_VERSION, DepositMessage
 from bridge.errors import FrameError
 from bridge.framing import (
     HEADER_BYTES,
@@ -32,7 +34,6 @@ from bridge.framing import (
     read_prefix,
 )
 from bridge.messages import (
-    PROTOCOL_VERSION,
     AggregateRequest,
     ErrorReply,
     Hello,
@@ -88,7 +89,10 @@ _HEADERS: dict[int, type[msgspec.Struct]] = {
     _PING: Ping,
     _PONG: Pong,
     _ERROR: ErrorReply,
+    **deposits.HEADERS,
 }
+_VERSIONS = {kind: DEPOSITS_VERSION if kind in deposits.HEADERS else 1 for kind in _HEADERS}
+_DEPOSIT_KINDS = {header: kind for kind, header in deposits.HEADERS.items()}
 _PLAIN = {Hello: _HELLO, Welcome: _WELCOME, Ping: _PING, Pong: _PONG, ErrorReply: _ERROR}
 _REQUEST_BUFFERS = (("rounds", "i8_le"), ("payloads", "f8_le"), ("present", "u1"))
 _RESULT_BUFFERS = (("estimates", "f8_le"), ("lost", "u1"), ("diagnostics", "f8_le"))
@@ -151,12 +155,14 @@ class FrameCodec:
             kind, header, buffers = self._encode_request(message)
         elif isinstance(message, Result):
             kind, header, buffers = self._encode_result(message)
+        elif isinstance(message, DepositMessage):
+            kind, header, buffers = self._encode_deposits(message)
         else:
             if isinstance(message, Hello):
                 check_plain(message.config, "the configuration", None)
             kind, header, buffers = _PLAIN[type(message)], pack(self._encoder, message), []
         check_header(header, None)
-        return [PREFIX.pack(MAGIC, PROTOCOL_VERSION, kind, 0, seq), header, *buffers]
+        return [PREFIX.pack(MAGIC, _VERSIONS[kind], kind, 0, seq), header, *buffers]
 
     def decode(self, parts: Sequence[bytes]) -> Frame:
         """Return the message in `parts`; its arrays are aligned, native, writeable and the caller's own.
@@ -164,16 +170,13 @@ class FrameCodec:
         Raises:
             FrameError: anything at all is wrong with it; nothing else is ever raised.
         """
-        kind, seq = read_prefix(parts, MAGIC, PROTOCOL_VERSION, _HEADERS)
+        kind, seq = read_prefix(parts, MAGIC, _VERSIONS)
         header = parts[1]
         check_header(header, seq)
         known = self._known.get(kind)
         if known is not None and known.header == header:
             return Frame(seq, self._unpack(seq, known, parts[2:]))
-        try:
-            fields = self._decoders[kind].decode(header)
-        except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
-            raise FrameError(f"the header of a type {kind} message cannot be read: {error}", seq=seq) from None
+        fields = self._decoded(seq, kind, header)
         if isinstance(fields, _AggregateHeader | _ResultHeader):
             if isinstance(fields, _AggregateHeader):
                 self._check_request(seq, fields)
@@ -183,12 +186,23 @@ class FrameCodec:
             message: Message = self._unpack(seq, layout, parts[2:])
             self._known[kind] = layout
             return Frame(seq, message)
+        if kind in deposits.HEADERS:
+            deposits.check_fields(seq, fields, self._limits, ROUND_MAX)
+            plans = [plan(buffer) for buffer in getattr(fields, "buffers", ())]
+            arrays = read_arrays(seq, plans, parts[2:])
+            deposits.check_values(seq, fields, arrays)
+            return Frame(seq, deposits.message_of(fields, arrays))
         if len(parts) != 2:
             raise FrameError(f"a type {kind} message has 2 parts, this one has {len(parts)}", seq=seq)
         if isinstance(fields, Hello):
             check_plain(fields.config, "the configuration", seq)
-        message = fields
-        return Frame(seq, message)
+        return Frame(seq, fields)
+
+    def _decoded(self, seq: int | None, kind: int, header: bytes) -> Any:
+        try:
+            return self._decoders[kind].decode(header)
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
+            raise FrameError(f"the header of a type {kind} message cannot be read: {error}", seq=seq) from None
 
     def _encode_request(self, message: AggregateRequest) -> tuple[int, bytes, list[memoryview]]:
         rounds = np.ascontiguousarray(message.rounds, dtype="<i8")
@@ -207,6 +221,16 @@ class FrameCodec:
             header = self._keep(_AGGREGATE, key, fields)
         _check_request_values(None, rounds, payloads)
         return _AGGREGATE, header, [array.data for array in arrays]
+
+    def _encode_deposits(self, message: DepositMessage) -> tuple[int, bytes, list[memoryview]]:
+        fields, arrays = deposits.fields_of(message)
+        kind = _DEPOSIT_KINDS[type(fields)]
+        header = pack(self._encoder, fields)
+        # Read back at once: no message leaves that the other side would refuse.
+        written = self._decoded(None, kind, header)
+        deposits.check_fields(None, written, self._limits, ROUND_MAX)
+        deposits.check_values(None, written, arrays)
+        return kind, header, [array.data for array in arrays]
 
     def _unpack(self, seq: int, layout: _Layout, parts: Sequence[bytes]) -> AggregateRequest | Result:
         """Make arrays of the buffers, whose shapes are within the limits and fit each other."""

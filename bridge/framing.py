@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -70,8 +70,13 @@ class Plan(NamedTuple):
     flags: bool
 
 
-def read_prefix(parts: Sequence[bytes], magic: bytes, version: int, kinds: Collection[int]) -> tuple[int, int]:
+def read_prefix(parts: Sequence[bytes], magic: bytes, versions: Mapping[int, int]) -> tuple[int, int]:
     """Return (type, sequence number) of a message whose prefix and number of parts are in order.
+
+    Args:
+        parts: of the message.
+        magic: of the protocol.
+        versions: the version that each type of message belongs to, and that it has to name.
 
     Raises:
         FrameError: they are not.
@@ -81,12 +86,13 @@ def read_prefix(parts: Sequence[bytes], magic: bytes, version: int, kinds: Colle
     found, spoken, kind, flags, seq = PREFIX.unpack(parts[0])
     if found != magic:
         raise FrameError(f"a message begins with {magic.decode()}, this one does not")
-    if spoken != version:
-        raise FrameError(f"this side speaks version {version}, the message has version {spoken}", seq=seq)
-    if kind not in kinds:
-        raise FrameError(f"version {version} has no message of type {kind}", seq=seq)
+    if versions.get(kind) != spoken:
+        if spoken not in versions.values():
+            known = " and ".join(str(version) for version in sorted(set(versions.values())))
+            raise FrameError(f"this side speaks version {known}, the message has version {spoken}", seq=seq)
+        raise FrameError(f"version {spoken} has no message of type {kind}", seq=seq)
     if flags != 0:
-        raise FrameError(f"version {version} has no flags, the message has {flags:#06x}", seq=seq)
+        raise FrameError(f"version {spoken} has no flags, the message has {flags:#06x}", seq=seq)
     if not 2 <= len(parts) <= 2 + MAX_BUFFERS:
         raise FrameError(f"a message has 2 to {2 + MAX_BUFFERS} parts, this one has {len(parts)}", seq=seq)
     return kind, seq

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from bridge.deposits.messages import DEPOSITS_VERSION, DepositMessage
+
 __all__ = [
     "PROTOCOL_VERSION",
     "AggregateRequest",
@@ -28,7 +30,8 @@ __all__ = [
     "Welcome",
 ]
 
-PROTOCOL_VERSION = 1
+#: The newest version; a message names the version that its type came with (those of this file: 1).
+PROTOCOL_VERSION = DEPOSITS_VERSION
 
 ErrorCode = Literal["bad_frame", "bad_config", "unknown_session", "bad_request", "too_large", "internal"]
 
@@ -125,4 +128,4 @@ class Result:
     diagnostics: Mapping[str, npt.NDArray[np.float64]]
 
 
-Message = Hello | Welcome | AggregateRequest | Result | Ping | Pong | ErrorReply
+Message = Hello | Welcome | AggregateRequest | Result | Ping | Pong | ErrorReply | DepositMessage

@@ -1,6 +1,6 @@
 """Run an air server as a process of its own: `python -m bridge.serve --bind ENDPOINT`.
 
-Once it listens it prints one line to standard output, `READY {"endpoint": ..., "pid": ..., "protocol": 1}`,
+Once it listens it prints one line to standard output, `READY {"endpoint": ..., "pid": ..., "protocol": 2}`,
 and nothing else, ever.
 """
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
+from bridge.deposits.messages import Close, Closed, Collect, Deposit, Open, Opened, Receipt
+from bridge.deposits.store import Boxes, UnknownBox
 from bridge.endpoints import check_bind, parse_endpoint
 from bridge.errors import BridgeError, ConfigRefused, FrameError, RequestRefused
 from bridge.frames import FrameCodec, max_message_bytes
@@ -102,6 +104,7 @@ class AirServer:
         self._stopping = threading.Event()
         self._codec = FrameCodec(self._limits)
         self._store: SessionStore | None = None
+        self._boxes = Boxes()
         self._version = _version()
         self.counters: Counter[str] = Counter()
 
@@ -189,13 +192,13 @@ class AirServer:
             code: ErrorCode = "too_large" if error.code == "too_large" else "bad_frame"
             self._send(router, route, error.seq, ErrorReply(code=code, message=one_sentence(error)))
             return
-        if isinstance(message, Welcome | Result | Pong | ErrorReply):
+        if isinstance(message, Welcome | Result | Pong | ErrorReply | Opened | Receipt | Closed):
             # Answering an answer could start an endless exchange.
             self.counters["dropped"] += 1
             return
         self._send(router, route, seq, self._reply(message, route + seq.to_bytes(8, "little")))
 
-    def _reply(self, message: Hello | AggregateRequest | Ping, asker: bytes) -> Message:
+    def _reply(self, message: Hello | AggregateRequest | Ping | Open | Deposit | Close | Collect, asker: bytes) -> Message:
         assert self._store is not None
         if isinstance(message, Ping):
             return Pong()
@@ -208,11 +211,21 @@ class AirServer:
                     limits=self._limits,
                     server=self._version,
                 )
+            if isinstance(message, Deposit):
+                return self._boxes.deposit(message)
+            if isinstance(message, Close):
+                return self._boxes.close(message)
             found = self._store.get(message.session)
             if found is None:
                 return ErrorReply(code="unknown_session", message="this session is not open; say HELLO again")
+            if isinstance(message, Open):
+                return self._boxes.open(message, found.description)
+            if isinstance(message, Collect):
+                return self._boxes.collect(message, found.aggregate)
             result = found.aggregate(message.rounds, message.payloads, message.present)
             return Result(result.estimates, result.lost, result.diagnostics)
+        except UnknownBox as error:
+            return ErrorReply(code="unknown_session", message=one_sentence(error))
         except ConfigRefused as error:
             return ErrorReply(code="bad_config", message=one_sentence(error))
         except RequestRefused as error:

@@ -134,7 +134,7 @@ class FleetFederation(Federation):
             if self._may_have_been_sent:  # it is not sent again, so nobody need measure it
                 slot = _Unasked.of(self.config.devices, self._zo.directions)
             else:
-                slot = self._devices.measure(self.next_round, self.config.seed)
+                slot = self._measured()
                 # Only now is it known who sends; nothing was on the air yet.
                 if not slot.present.all() and not self._admits(slot.present):
                     break
@@ -149,6 +149,13 @@ class FleetFederation(Federation):
             self._devices.checkpoint(self.next_round, weights_sha256(self.objective.model))
         self._devices.finish("the run is complete" if self.stopped is None else "the privacy budget is spent")
 
+    def _measured(self) -> Slot:
+        return self._devices.measure(self.next_round, self.config.seed)
+
+    def _report(self, slot: Slot, means: list[float]) -> dict[str, float]:
+        """What the journal says of the devices' own values."""
+        return {"loss": slot.mean_loss, "clipped_fraction": slot.clipped_fraction, **numbered("payload_mean", means)}
+
     def _round_of(self, index: int, slot: Slot) -> RoundRecord:
         rate = self._zo.rate(index, self.config.rounds)
         sent, present = slot.payloads, slot.present
@@ -157,7 +164,7 @@ class FleetFederation(Federation):
             # Nothing was on the air; a device that obeys the bound sends numbers only, but not every device is ours.
             diagnostics = {**diagnostics, **self._guard.settle(index, None, None)[1]}
         means = sent[present].mean(axis=0).tolist() if present.any() else [math.nan] * self._zo.directions
-        own = {"loss": slot.mean_loss, "clipped_fraction": slot.clipped_fraction, **numbered("payload_mean", means)}
+        own = self._report(slot, means)
         counts = {"present_devices": float(present.sum()), "missed_devices": float((~present).sum())}
         if isinstance(slot, _Unasked):
             counts = {}  # whoever was there then, nobody knows

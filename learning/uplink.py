@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Aggregate", "NoiseFreeUplink", "Received", "Uplink", "is_repeatable"]
+__all__ = ["Aggregate", "Deposits", "NoiseFreeUplink", "Received", "Uplink", "is_repeatable"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -58,6 +58,19 @@ class Uplink(Protocol):
 def is_repeatable(uplink: Uplink) -> bool:
     """Whether a round that is sent a second time has the same bits, and so tells nobody more than the first time."""
     return getattr(uplink, "repeatable", False) is True
+
+
+class Deposits(Protocol):
+    """Carries scalars that the devices leave at the air themselves, round after round."""
+
+    def open(self, round_index: int) -> None:
+        """Have the deposits of a round taken from now on."""
+
+    def close(self, round_index: int) -> Bools:
+        """Have no more of them taken; whose are there, bool[K]."""
+
+    def collect(self, round_index: int, present: Bools) -> Received:
+        """The server's estimate of the mean over those ``present`` [K]; a round is collected once."""
 
 
 class NoiseFreeUplink:

@@ -25,6 +25,7 @@ class ProgressWatcher(Watcher):
 
     def _reset(self, label: str, done: int, total: int) -> None:
         self._label, self._done, self._total = label, done, total
+        self._began = done
         self._loss: float | None = None
         self._power_sum, self._power_count = 0.0, 0
         self._score: tuple[str, float] | None = None
@@ -88,6 +89,8 @@ class ProgressWatcher(Watcher):
         parts = []
         if self._loss is not None:
             parts.append(f"loss {self._loss:.3f}")
+        elif self._done > self._began:
+            parts.append("loss -")
         if self._score is not None:
             parts.append(f"{self._score[0]} {100 * self._score[1]:.1f} %")
         if self._power_count:

@@ -125,7 +125,7 @@ def run_scenario(
                         device_secrets=own_secrets,
                     )
                 else:
-                    federation = host.federation(objective, data, opened.uplink, journal, guard)
+                    federation = host.federation(objective, data, opened, journal, guard)
                 for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
                     watcher.say(f"note: {note}")
                     notes.append(note)
@@ -247,6 +247,8 @@ def ineffective(scenario: Scenario) -> list[str]:
         found.append(f"the noise-free reference is the plain mean of the payloads, not the scheme {link.scheme}")
     if not scenario.privacy.on:
         found += [f"privacy.{name} has no effect without privacy.epsilon" for name in scenario.privacy.changed]
+    if scenario.fleet.payloads == "air" and not scenario.fleet.on:
+        found.append("fleet.payloads has no effect without fleet.bind")
     faults = scenario.federation.faults
     for name, idle in (
         ("late_rounds", faults.late_rounds != 1 and not faults.late_probability),

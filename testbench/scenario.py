@@ -161,6 +161,14 @@ class Scenario(_Frozen):
             raise ValueError(f'uplink.endpoint needs transport "ipc" or "tcp", not "{self.uplink.transport}"')
         if (sentence := self._unreachable()) is not None:
             raise ValueError(sentence)
+        uplink = self.uplink
+        if (sentence := self.fleet.without_air(uplink.transport, uplink.endpoint, uplink.keys is not None)) is not None:
+            raise ValueError(sentence)
+        if self.fleet.deposits and self.evaluation.noise_free:
+            raise ValueError(
+                'evaluation.noise_free measures all devices\' data in the coordinator, which fleet.payloads "air" keeps out; '
+                "leave one of them out"
+            )
         if self.privacy.on and (sentence := self._unprotected()) is not None:
             raise ValueError(f"privacy: {sentence}")
         return self

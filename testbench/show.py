@@ -72,7 +72,7 @@ def _worth(summary: dict[str, Any]) -> list[str]:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "none" if value is None else f"{value:.1f} {unit}"
+    return "-" if value is None else f"{value:.1f} {unit}"
 
 
 def _plain(value: float | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.client import AirClient
+from bridge.deposits.client import Collecting
 from bridge.keys import ClientKeys
 from bridge.links import phy_link_factory
 from bridge.process import AirServerProcess
@@ -28,13 +29,25 @@ _LEAST_TOLD = 1000  # amplitudes of a session, so that there are not too many se
 
 
 @dataclass(frozen=True)
+class DepositPlace:
+    """Where a fleet's devices deposit their scalars: the box, and the air server's address and public key as they need them."""
+
+    box: Collecting
+    endpoint: str
+    server_key: str | None
+
+
+@dataclass(frozen=True)
 class OpenUplink:
-    """An uplink in use, what its link says of itself, where it is, and the process of a server of its own."""
+    """An uplink in use, what its link says of itself, where it is, the process of a server of its own, and the place for
+    deposits of a fleet whose scalars go to the air alone.
+    """
 
     uplink: Uplink
     description: Mapping[str, int | float | str]
     where: str
     server_pid: int | None = None
+    deposits: DepositPlace | None = None
 
 
 def noise_free(scenario: Scenario) -> OpenUplink:
@@ -113,10 +126,24 @@ def open_uplink(scenario: Scenario, secret: RunSecret | None = None) -> Iterator
         schedule = link["power"]["caps"]
         if schedule is not None and len(schedule) * _AMPLITUDE_BYTES > _HEADER_BYTES:
             scheduled = stack.enter_context(_Scheduled(connect, link))
-            yield OpenUplink(scheduled, scheduled.description, where, server_pid)
+            place = _deposits(scenario, scheduled.client)
+            yield OpenUplink(scheduled, scheduled.description, where, server_pid, place)
         else:
             client = stack.enter_context(connect(link))
-            yield OpenUplink(client, client.description, where, server_pid)
+            place = _deposits(scenario, lambda round_index: client)
+            yield OpenUplink(client, client.description, where, server_pid, place)
+
+
+def _deposits(scenario: Scenario, client: Callable[[int], AirClient]) -> DepositPlace | None:
+    """The place for deposits at the air server behind ``client``; None where scalars pass through the coordinator."""
+    if not scenario.fleet.deposits:
+        return None
+    keys = scenario.uplink.keys
+    return DepositPlace(
+        Collecting(client, scenario.federation.devices, scenario.zeroth_order.directions),
+        scenario.fleet.air or client(0).endpoint,
+        None if keys is None else ClientKeys.load(str(keys)).server.decode("ascii"),
+    )
 
 
 class _Scheduled:
@@ -150,11 +177,15 @@ class _Scheduled:
 
     def aggregate(self, round_index: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Received:
         """One round; see :class:`learning.uplink.Uplink`."""
+        who = () if present is None else (present,)
+        return self.client(round_index).aggregate(round_index, payloads, *who)
+
+    def client(self, round_index: int) -> AirClient:
+        """The client of the session that a round is in."""
         if not self._first <= round_index < self._stop:
             self._session(round_index)
         assert self._client is not None
-        who = () if present is None else (present,)
-        return self._client.aggregate(round_index, payloads, *who)
+        return self._client
 
     def _session(self, round_index: int) -> None:
         self.close()

@@ -3,9 +3,10 @@
 The devices ask and the coordinator answers; nothing here knows of models, data or losses.
 """
 
+from bridge.fleet.card import Air, Collected, RunCard
 from bridge.fleet.client import FleetClient
-from bridge.fleet.desk import Collected, Desk, RunCard
+from bridge.fleet.desk import Desk
 from bridge.fleet.messages import FLEET_VERSION
 from bridge.fleet.server import FleetServer
 
-__all__ = ["FLEET_VERSION", "Collected", "Desk", "FleetClient", "FleetServer", "RunCard"]
+__all__ = ["FLEET_VERSION", "Air", "Collected", "Desk", "FleetClient", "FleetServer", "RunCard"]

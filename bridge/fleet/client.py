@@ -15,6 +15,7 @@ from bridge.errors import BadReply, BridgeError, ServerRefused
 from bridge.fleet.frames import MAX_MESSAGE_BYTES, FleetCodec
 from bridge.fleet.messages import (
     Answer,
+    Deposited,
     Done,
     ErrorReply,
     FleetMessage,
@@ -28,6 +29,7 @@ from bridge.fleet.messages import (
     Prove,
     Receipt,
     Rows,
+    Seated,
     Slot,
     Verdict,
     Wait,
@@ -117,8 +119,8 @@ class FleetClient:
         examples: int,
         standing: int,
         history: str,
-    ) -> Joined:
-        """Take the place, ready to compute."""
+    ) -> Joined | Seated:
+        """Take the place, ready to compute; `Seated` where scalars go to the air server alone."""
         message = Join(
             number=number,
             instance=self.instance,
@@ -129,7 +131,10 @@ class FleetClient:
             standing=standing,
             history=history,
         )
-        return self._ask(message, Joined)
+        reply = self._exchange(message)
+        if not isinstance(reply, Joined | Seated):
+            raise self._unfit(reply)
+        return reply
 
     def next(self, session: str, standing: int, measured: bool) -> Rows | Slot | Prove | Wait | Done:
         """Ask what to do before round `standing`."""
@@ -153,6 +158,10 @@ class FleetClient:
     ) -> bool:
         """Send a round's scalars [n]; whether they came in time."""
         return self._ask(Answer(session, round_index, payloads, mean_loss, samples, clipped_fraction), Receipt).taken
+
+    def deposited(self, session: str, round_index: int, finite: bool) -> bool:
+        """Say that a round's scalars lie at the air server, or that there are none to send; whether that was in time."""
+        return self._ask(Deposited(session=session, round=round_index, finite=finite), Receipt).taken
 
     def prove(self, session: str, round_index: int, weights_sha256: str) -> bool:
         """Show the hash of the weights before a round; whether it is the run's."""

@@ -11,17 +11,18 @@ import hashlib
 import threading
 import time
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bridge.fleet.card import Air, Collected, RunCard
 from bridge.fleet.history import History
 from bridge.fleet.messages import (
     MAX_SCALARS,
     Answer,
+    Deposited,
     Done,
     ErrorReply,
     FleetMessage,
@@ -41,54 +42,14 @@ from bridge.fleet.messages import (
     Welcome,
 )
 
-__all__ = ["Collected", "Desk", "RunCard"]
+__all__ = ["Desk"]
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 # A place that nobody has spoken from for this long may be given to a newcomer that asks for any.
 ABANDONED_S = 10.0
 # How long a place is kept for a newcomer that loads its model.
 HOLD_PLACE_S = 600.0
-
-
-@dataclass(frozen=True)
-class RunCard:
-    """What a run is, as far as its devices are concerned.
-
-    Attributes:
-        run: 64 hexadecimal digits that tell this run from others.
-        devices: how many places there are.
-        n: scalars per device and round.
-        clip: largest magnitude of a scalar.
-        rounds: of the whole run.
-        base_weights_sha256: of the model that every device must hold.
-        identity: what else must be the same for the losses to be; text by name.
-        task_sha256: of the data that devices share out, unless they bring their own.
-        settings: plain data that devices compute with.
-        software: name and version of this side.
-    """
-
-    run: str
-    devices: int
-    n: int
-    clip: float
-    rounds: int
-    base_weights_sha256: str
-    identity: Mapping[str, str]
-    task_sha256: str
-    settings: Mapping[str, Any]
-    software: str
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What a slot brought: payloads float64 [K, n], zero for those who were not `present` [K], and their reports."""
-
-    payloads: Floats
-    present: Bools
-    mean_loss: float
-    clipped_fraction: float
 
 
 @dataclass
@@ -112,7 +73,7 @@ class _Slot:
     seed: int
     closes: float
     expected: set[int]
-    answers: dict[int, Answer] = field(default_factory=dict)
+    answers: dict[int, Answer | Deposited] = field(default_factory=dict)
 
 
 class Desk:
@@ -122,10 +83,18 @@ class Desk:
         card: the run.
         say: called with a line for a person, from either thread.
         changed: called when what a waiting device would be told may have changed.
+        air: where devices deposit their scalars; None: they send them here.
     """
 
-    def __init__(self, card: RunCard, say: Callable[[str], None], changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        card: RunCard,
+        say: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
+        air: Air | None = None,
+    ) -> None:
         self.card = card
+        self._air = air
         self.changed = changed
         self._say = say
         self._lock = threading.Condition()
@@ -244,13 +213,17 @@ class Desk:
         losses = weights = clipped = 0.0
         for number in sorted(slot.answers):  # in the order of the devices: the same sums however they arrive
             answer = slot.answers[number]
-            payloads[number] = answer.payloads
             present[number] = True
+            if isinstance(answer, Deposited):
+                payloads[number] = 0.0 if answer.finite else np.nan
+                continue
+            payloads[number] = answer.payloads
             clipped += answer.clipped_fraction / len(slot.answers)
             if answer.samples:
                 losses += answer.mean_loss * answer.samples
                 weights += answer.samples
-        return Collected(payloads, present, losses / weights if weights else float("nan"), clipped)
+        nothing = float("nan")
+        return Collected(payloads, present, losses / weights if weights else nothing, nothing if self._air else clipped)
 
     # What the thread with the socket calls.
 
@@ -273,7 +246,7 @@ class Desk:
             return self._join(message)
         if isinstance(message, Leave):
             return self._leave(message)
-        if not isinstance(message, Next | Answer | Proof):
+        if not isinstance(message, Next | Answer | Deposited | Proof):
             return ErrorReply(code="bad_frame", message=f"a {type(message).__name__} is no request")
         if message.session in self._replaced:
             return ErrorReply(code="replaced", message="another process took this device's number")
@@ -283,7 +256,7 @@ class Desk:
         seat.heard = time.monotonic()
         if isinstance(message, Next):
             return self._next(seat, message)
-        if isinstance(message, Answer):
+        if isinstance(message, Answer | Deposited):
             return self._answer(seat, message)
         return self._proof(seat, message)
 
@@ -344,6 +317,8 @@ class Desk:
         place = "from the base weights" if restart and message.standing else f"before round {message.standing}"
         again = "joins" if before is None else "joins again"
         self._say(f"device {number} {again} {place}, with {message.examples} examples of {data}")
+        if self._air is not None:
+            return self._air.seated(number, message.instance, session, restart)
         return Joined(session=session, restart=restart)
 
     def _unfit(self, message: Join) -> str | None:
@@ -417,29 +392,40 @@ class Desk:
             learning_rates=np.array(self._rates[first:stop]),
         )
 
-    def _answer(self, seat: _Seat, message: Answer) -> FleetMessage:
+    def _answer(self, seat: _Seat, message: Answer | Deposited) -> FleetMessage:
+        if isinstance(message, Answer) != (self._air is None):
+            place = "to the coordinator" if self._air is None else "to the air server alone"
+            return self._refuse(f"device {seat.number} is in a run whose scalars go {place}; join it anew")
         slot = self._slot
         if slot is None or slot.round != message.round:
             before = self._closed
             return Receipt(taken=before is not None and before.round == message.round and seat.number in before.answers)
-        if message.payloads.shape != (self.card.n,):
-            return self._refuse(
-                f"device {seat.number} sent {len(message.payloads)} scalars in round {message.round} instead of {self.card.n}"
-            )
-        numbers = message.payloads[np.isfinite(message.payloads)]
-        if (np.abs(numbers) > self.card.clip).any():
-            return self._refuse(
-                f"device {seat.number} sent a scalar of {np.abs(numbers).max():g} in round {message.round}, over the clip of "
-                f"{self.card.clip:g}"
-            )
+        sentence = self._unsendable(seat, message) if isinstance(message, Answer) else None
+        if sentence is not None:
+            return self._refuse(sentence)
+        whole = message.finite if isinstance(message, Deposited) else bool(np.isfinite(message.payloads).all())
         if seat.number not in slot.answers:  # the same answer may come twice; the first one counts
             slot.answers[seat.number] = message
-            if len(numbers) < self.card.n:
+            if not whole:
                 self._say(
                     f"device {seat.number}: a loss of round {message.round} is not a number; the round is skipped by "
                     "everyone alike"
                 )
         return Receipt(taken=True)
+
+    def _unsendable(self, seat: _Seat, message: Answer) -> str | None:
+        """Why the air would not take an answer; None where it would."""
+        if message.payloads.shape != (self.card.n,):
+            return (
+                f"device {seat.number} sent {len(message.payloads)} scalars in round {message.round} instead of {self.card.n}"
+            )
+        numbers = message.payloads[np.isfinite(message.payloads)]
+        if (np.abs(numbers) > self.card.clip).any():
+            return (
+                f"device {seat.number} sent a scalar of {np.abs(numbers).max():g} in round {message.round}, over the clip of "
+                f"{self.card.clip:g}"
+            )
+        return None
 
     def _proof(self, seat: _Seat, message: Proof) -> FleetMessage:
         expected = self._checkpoints.get(message.round)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from bridge.errors import FrameError
 from bridge.fleet.messages import (
-    FLEET_VERSION,
     MAX_ROUND,
     MAX_SCALARS,
     Answer,
+    Deposited,
     Done,
     ErrorReply,
     FleetMessage,
@@ -31,6 +31,7 @@ from bridge.fleet.messages import (
     Prove,
     Receipt,
     Rows,
+    Seated,
     Slot,
     Verdict,
     Wait,
@@ -95,7 +96,10 @@ _HEADERS: dict[int, type[msgspec.Struct]] = {
     15: Leave,
     16: Goodbye,
     17: ErrorReply,
+    18: Seated,
+    19: Deposited,
 }
+_VERSIONS = {kind: 1 if kind < 18 else 2 for kind in _HEADERS}
 _KINDS = {header: kind for kind, header in _HEADERS.items()}
 _ROUNDS = ("round", "rounds", "standing", "first")
 
@@ -149,7 +153,7 @@ class FleetCodec:
         # What is written is read back at once: no message leaves that the other side would refuse.
         self._checked(None, kind, header)
         _check_values(None, fields, arrays)
-        return [PREFIX.pack(FLEET_MAGIC, FLEET_VERSION, kind, 0, seq), header, *(array.data for array in arrays)]
+        return [PREFIX.pack(FLEET_MAGIC, _VERSIONS[kind], kind, 0, seq), header, *(array.data for array in arrays)]
 
     def decode(self, parts: Sequence[bytes]) -> FleetFrame:
         """Return the message in `parts`; its arrays are the caller's own.
@@ -157,7 +161,7 @@ class FleetCodec:
         Raises:
             FrameError: anything at all is wrong with it; nothing else is ever raised.
         """
-        kind, seq = read_prefix(parts, FLEET_MAGIC, FLEET_VERSION, _HEADERS)
+        kind, seq = read_prefix(parts, FLEET_MAGIC, _VERSIONS)
         check_header(parts[1], seq)
         fields = self._checked(seq, kind, parts[1])
         plans = [plan(buffer) for buffer in getattr(fields, "buffers", ())]

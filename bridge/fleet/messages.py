@@ -19,6 +19,7 @@ __all__ = [
     "MAX_ROUND",
     "MAX_SCALARS",
     "Answer",
+    "Deposited",
     "Done",
     "ErrorCode",
     "ErrorReply",
@@ -33,13 +34,15 @@ __all__ = [
     "Prove",
     "Receipt",
     "Rows",
+    "Seated",
     "Slot",
     "Verdict",
     "Wait",
     "Welcome",
 ]
 
-FLEET_VERSION = 1
+#: The newest version; a message names the version that its type came with: 2 for Seated and Deposited, 1 for all others.
+FLEET_VERSION = 2
 
 MAX_DEVICES = 10_000
 MAX_ROUND = 2**62
@@ -93,6 +96,21 @@ class Joined(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     restart: bool
 
 
+class Seated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Coordinator, in place of Joined where scalars go to the air alone: deposit them there, showing `token`.
+
+    `air` is the air server's address, and `server_key` its public CURVE key (None: it has none).
+    """
+
+    session: _Hex64
+    restart: bool
+    air: _Text
+    server_key: Annotated[str, msgspec.Meta(min_length=40, max_length=40)] | None
+    box: _Hex64
+    generation: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    token: _Hex64
+
+
 class Next(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Device: I stand before round `standing`; what next? Answered at once, or when there is something, or with WAIT.
 
@@ -116,6 +134,14 @@ class Wait(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Coordinator: nothing yet, ask again. `reason` is for a person."""
 
     reason: _Text
+
+
+class Deposited(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Device: my scalars of `round` lie at the air server; or they do not, as a loss was not a number (not `finite`)."""
+
+    session: _Hex64
+    round: _Round
+    finite: bool
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -218,4 +244,6 @@ FleetMessage = (
     | Leave
     | Goodbye
     | ErrorReply
+    | Seated
+    | Deposited
 )

@@ -16,7 +16,7 @@ from bridge.errors import BridgeError, FrameError
 from bridge.fleet.desk import Desk
 from bridge.fleet.frames import MAX_MESSAGE_BYTES, FleetCodec
 from bridge.fleet.messages import Answer as _Answer
-from bridge.fleet.messages import ErrorReply, FleetMessage, Hello, Join, Leave, Next, Proof
+from bridge.fleet.messages import Deposited, ErrorReply, FleetMessage, Hello, Join, Leave, Next, Proof
 from bridge.keys import ServerKeys, start_authenticator
 from bridge.links import one_sentence
 from bridge.listening import Listener, check_libzmq
@@ -33,7 +33,7 @@ HOLD_S = 1.0
 # How long the loop sleeps when nothing comes.
 TICK_MS = 100
 
-_REQUESTS = (Hello, Join, Next, _Answer, Proof, Leave)
+_REQUESTS = (Hello, Join, Next, _Answer, Deposited, Proof, Leave)
 
 _log = logging.getLogger("pairzero.bridge")
 

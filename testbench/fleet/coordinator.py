@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.fleet import Collected, Desk, FleetServer, RunCard
+from bridge.fleet import Air, Collected, Desk, FleetServer, RunCard
 from bridge.keys import ServerKeys
 from learning.data import TaskData
 from learning.federation import Federation
 from learning.fleet import FleetFederation
+from learning.fleet_deposits import DepositFederation
 from learning.journal import Journal
 from learning.objective import Objective
 from learning.privacy.guard import PrivacyGuard
-from learning.uplink import Uplink
 from testbench.errors import FleetError
+from testbench.fleet.disclosure import disclosures
 from testbench.fleet.sharing import software, told
 from testbench.scenario import Scenario
+from testbench.uplinks import OpenUplink
 
 __all__ = ["FleetHost"]
 
@@ -55,26 +57,24 @@ class FleetHost:
         return self._desk is not None and self._desk.own_data
 
     def federation(
-        self, objective: Objective, data: TaskData, uplink: Uplink, journal: Journal, guard: PrivacyGuard | None
+        self, objective: Objective, data: TaskData, opened: OpenUplink, journal: Journal, guard: PrivacyGuard | None
     ) -> Federation:
         """The federation, listening for its devices."""
-        scenario = self._scenario
+        scenario, place = self._scenario, opened.deposits
+        if place is None and scenario.fleet.deposits:
+            raise FleetError("this uplink takes no deposits; leave out fleet.payloads, or take the scenario's own uplink")
+        air = None if place is None else Air(place.endpoint, place.server_key, place.box.box, place.box.token)
 
         def open_desk(meta: dict[str, Any]) -> "_Devices":
-            desk = self._desk = Desk(_card(scenario, objective, data, meta, guard is not None, self._tag), self._say)
+            card = _card(scenario, objective, data, meta, guard is not None, self._tag)
+            desk = self._desk = Desk(card, self._say, air=air)
             return _Devices(desk, scenario, self._stack, self._say)
 
-        return FleetFederation(
-            objective,
-            data,
-            scenario.federation,
-            scenario.zeroth_order,
-            uplink,
-            journal,
-            guard,
-            devices=open_desk,
-            hash_every=scenario.fleet.hash_every,
-        )
+        own = (journal, guard)
+        first = (objective, data, scenario.federation, scenario.zeroth_order)
+        if place is None:
+            return FleetFederation(*first, opened.uplink, *own, devices=open_desk, hash_every=scenario.fleet.hash_every)
+        return DepositFederation(*first, place.box, *own, devices=open_desk, hash_every=scenario.fleet.hash_every)
 
 
 class _Devices:
@@ -83,6 +83,8 @@ class _Devices:
     def __init__(self, desk: Desk, scenario: Scenario, stack: ExitStack, say: Callable[[str], None]) -> None:
         self._desk, self._config, self._stack, self._say = desk, scenario.fleet, stack, say
         self._all = scenario.federation.devices
+        # Where privacy is claimed, its statement holds the same sentences.
+        self._disclosed = () if scenario.privacy.on else disclosures(scenario)
         self._started = False
         self._told = -1
         self._endpoint = ""
@@ -94,6 +96,8 @@ class _Devices:
         keys = None if config.keys is None else ServerKeys.load(str(config.keys))
         server = self._stack.enter_context(FleetServer(config.bind, self._desk, keys=keys))
         self._endpoint = server.endpoint
+        for sentence in self._disclosed:
+            self._say(f"fleet: {sentence}")
         self._say(
             f"fleet: devices join with `pairzero device join --server {server.endpoint}`" + (" and their keys" if keys else "")
         )

@@ -11,7 +11,7 @@ from bridge.errors import BridgeError, KeysError
 from bridge.fleet import FleetClient
 from bridge.fleet.client import SessionLost
 from bridge.fleet.history import History
-from bridge.fleet.messages import Done, Prove, Rows, Slot, Welcome
+from bridge.fleet.messages import Done, Prove, Rows, Seated, Slot, Welcome
 from bridge.keys import ClientKeys
 from bridge.secrets import derive, read_secret
 from learning import models, tasks
@@ -22,6 +22,7 @@ from learning.errors import LearningError
 from learning.journal import JournalRow
 from learning.objective import Objective
 from testbench.errors import FleetError, TestbenchError
+from testbench.fleet.depositing import Depositing
 from testbench.fleet.sharing import Local, Told, as_told, software
 from testbench.runner import Watcher
 
@@ -50,8 +51,8 @@ def join_run(
     with FleetClient(server, patience_s=patience_s, keys=keys, on_silence=silent.still, software=software()) as client:
         welcome = client.hello(number)
         try:
-            device = FleetDevice(client, welcome, local or Local(), watcher, silent)
-            return device.run()
+            with Depositing(server, keys, patience_s, watcher) as place:
+                return FleetDevice(client, welcome, local or Local(), watcher, silent, place).run()
         except (LearningError, TestbenchError, KeysError, MemoryError) as error:
             _leave(client, welcome.number, str(error) or type(error).__name__)
             raise
@@ -74,10 +75,12 @@ class FleetDevice:
     a device was there all the time, was started late, or found its coordinator started anew.
     """
 
-    def __init__(self, client: FleetClient, welcome: Welcome, local: Local, watcher: Watcher, silent: "_Silence") -> None:
+    def __init__(
+        self, client: FleetClient, welcome: Welcome, local: Local, watcher: Watcher, silent: "_Silence", place: Depositing
+    ) -> None:
         import torch
 
-        self._client, self._watcher, self._silent = client, watcher, silent
+        self._client, self._watcher, self._silent, self._place = client, watcher, silent, place
         self._run = welcome.run
         self._number = welcome.number
         self._settings = as_told(welcome.settings, local)
@@ -123,6 +126,10 @@ class FleetDevice:
             standing=device.next_round,
             history=self._history.at(device.next_round),
         )
+        if isinstance(joined, Seated) != (self._settings.payloads == "air"):
+            raise FleetError("the coordinator changed its mind about where scalars go; ask whoever runs it, and join anew")
+        if isinstance(joined, Seated):
+            self._place.take(joined, self._number)
         self._session = joined.session
         if joined.restart:
             self._restart("the run took another course than this device knows")
@@ -161,12 +168,19 @@ class FleetDevice:
 
     def _measure(self, slot: Slot) -> None:
         found = self._device.ask(slot.round, slot.seed)
-        if not np.isfinite(found.payloads).all():
+        finite = bool(np.isfinite(found.payloads).all())
+        if not finite:
             self._watcher.say(f"round {slot.round}: a loss is not a number; the round is skipped by everyone alike")
-        taken = self._client.answer(
-            self._session, slot.round, found.payloads, found.mean_loss, found.samples, found.clipped_fraction
-        )
         self._loss = found.mean_loss
+        if self._settings.payloads == "air":
+            there = self._place.deposit(slot.round, found.payloads) if finite else True
+            if there is None:
+                return  # nobody took it; the coordinator says what is next
+            taken = there and self._client.deposited(self._session, slot.round, finite)
+        else:
+            taken = self._client.answer(
+                self._session, slot.round, found.payloads, found.mean_loss, found.samples, found.clipped_fraction
+            )
         if not taken:
             self._watcher.say(f"round {slot.round}: the answer came too late and does not count")
 

@@ -6,7 +6,7 @@ A device takes numbers and wording from its coordinator, never a path and never 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -47,6 +47,7 @@ class Told(_Frozen):
     threads: int = Field(ge=1, le=1024)
     rounds: int = Field(ge=1)
     reads_files: bool
+    payloads: Literal["coordinator", "air"] = "coordinator"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def told(scenario: Scenario, data: TaskData, meta: dict[str, Any], bounded: bool
         "threads": scenario.compute.threads,
         "rounds": scenario.federation.rounds,
         "reads_files": any(getattr(task, name) is not None for name in _TASK_PLACES),
+        # A device of an older version does not know the word, and refuses the run rather than its own part in it.
+        **({"payloads": "air"} if scenario.fleet.deposits else {}),
     }
 
 

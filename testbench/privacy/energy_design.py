@@ -16,13 +16,14 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.guard import PrivacyGuard
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 from phy.config import LinkConfig
+from testbench.fleet.disclosure import disclosures
 from testbench.privacy import secrecy
 from testbench.privacy.adversary import adversary, check_adversary
 from testbench.privacy.design import counts_of, sampling_rate
 from testbench.privacy.directions import sensitivity_of
 from testbench.privacy.energy_plan import energy_round
 from testbench.privacy.settings import PrivacyConfig
-from testbench.privacy.wording import JOURNAL, sampling_sentence
+from testbench.privacy.wording import sampling_sentence
 from testbench.scenario import Scenario
 
 __all__ = ["EnergyDesign", "energy_design"]
@@ -122,7 +123,7 @@ def energy_design(scenario: Scenario, examples_per_device: int | Sequence[int]) 
         f"delta = {settings.delta:g}, counted as variance shifts: the smaller of Renyi divergences and the exact worst pair",
         f"every round costs the same; {odometer.admitted} of {rounds} spend epsilon = {planned:.4g} of {settings.epsilon:g}",
         *secrecy.sentences(scenario),
-        JOURNAL,
+        *disclosures(scenario),
     )
     return EnergyDesign(
         settings=settings,

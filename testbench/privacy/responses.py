@@ -27,6 +27,8 @@ Bools = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
 _EPS = float(np.finfo(np.float32).eps)
+#: By how much energy above rounding must stand out what a receiver without noise tells devices apart by.
+_TOLD_APART = 1e3
 _BLOCK_ELEMENTS = 1 << 21  # complex numbers of responses that are worked on at once
 
 
@@ -100,7 +102,7 @@ def _exposed(gram: Floats, noise: Floats, variance: float, quiet: Bools, floor: 
         inner = gram[b][np.ix_(quiet, quiet)]
         cross = gram[b][:, quiet]
         values, vectors = np.linalg.eigh(inner)
-        kept = values > floor[b]
+        kept = values > _TOLD_APART * floor[b] if variance == 0 else values > floor[b]
         turned = cross @ vectors[:, kept]
         values = values[kept]
         if variance > 0:

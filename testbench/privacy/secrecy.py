@@ -55,8 +55,6 @@ def sentences(scenario: Scenario) -> tuple[str, ...]:
     return (
         f"{noise} drawn by {server}; a device's batches by a secret of its own, in a file that never leaves its machine: no "
         "device can draw again what the others rely on",
-        "devices send their losses and scalars to the coordinator in clear (ANSWER), and it also runs the air: the claim is "
-        "against everybody but the coordinator",
     )
 
 

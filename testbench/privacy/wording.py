@@ -6,16 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning.privacy.sensitivity import Sensitivity
+from testbench.fleet.disclosure import disclosures
 from testbench.privacy import secrecy
 from testbench.privacy.adversary import adversary
 from testbench.privacy.charging import Charging
 from testbench.scenario import Scenario
 
-__all__ = ["JOURNAL", "sampling_sentence", "statements"]
-
-JOURNAL = (
-    "the journal of an emulated run also holds what devices keep to themselves (losses, means): publish the estimates only"
-)
+__all__ = ["sampling_sentence", "statements"]
 
 _SOURCES = {
     "receiver": "the adversary's receiver noise alone protects",
@@ -79,5 +76,5 @@ def statements(
             "power, single symbols may exceed it"
         )
     found.extend(secrecy.sentences(scenario))
-    found.append(JOURNAL)
+    found += disclosures(scenario)
     return (*found, *errata)

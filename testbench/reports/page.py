@@ -148,7 +148,7 @@ def _repeat(run: Run) -> list[str]:
 def shown(value: Any, unit: str) -> str:
     """A number as a person reads it."""
     if value is None:
-        return "none"
+        return "-"
     if unit == "percent":
         return f"{100 * value:.1f} %"
     if unit == "loss":

@@ -88,6 +88,8 @@ def compute_slot(run: Run, index: int, watcher: Watcher | None = None) -> Slot:
     """
     scenario, watcher = run.scenario, watcher or Watcher()
     refuse_private(scenario)
+    if scenario.fleet.deposits:
+        raise TestbenchError("a slot shows what each device sent, which this fleet kept to the air; leave out --slot")
     if not 0 <= index < run.rounds:
         raise TestbenchError(f"{run.folder.path} has rounds 0 to {run.rounds - 1}, not {index}")
     if scenario.uplink.transport == "none":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.endpoints import PrivateEndpoint, check_bind, parse_endpoint, private_ipc_endpoint
+from bridge.endpoints import PrivateEndpoint, check_bind, check_told, parse_endpoint, private_ipc_endpoint
 from bridge.errors import EndpointError
 
 # A busy machine must not fail a test.
@@ -100,3 +101,42 @@ def test_a_private_endpoint_fits_where_temporary_paths_are_long(tmp_path: Path, 
     assert list(deep.iterdir()) == []
     private.close()
     assert not private.folder.exists()
+
+
+def test_what_a_peer_may_tell_to_connect_to(tmp_path: Path) -> None:
+    path = tmp_path / "air"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        here = f"ipc://{path}"
+        for told, by, secured in (
+            (here, f"ipc://{tmp_path}/fleet", False),
+            (here, "tcp://127.0.0.1:5757", False),
+            (f"ipc://{tmp_path}/not-yet", "tcp://localhost:5757", False),
+            ("tcp://127.0.0.1:5800", f"ipc://{tmp_path}/fleet", False),
+            ("tcp://192.0.2.7:5800", "tcp://192.0.2.1:5757", True),
+        ):
+            assert check_told(told, by, secured=secured) == told
+        (tmp_path / "plain").write_text("x")
+        (tmp_path / "link").symlink_to(path)
+        for told, by, secured, sentence in (
+            (here, "tcp://192.0.2.1:5757", True, "is an address of this machine, and that peer is on another"),
+            ("tcp://127.0.0.1:6379", "tcp://192.0.2.1:5757", True, "is an address of this machine"),
+            ("tcp://[::1]:6379", "tcp://192.0.2.1:5757", True, "is an address of this machine"),
+            ("tcp://192.0.2.7:5800", "tcp://192.0.2.1:5757", False, "nobody would prove its key"),
+            ("tcp://air.example:5800", "tcp://127.0.0.1:5757", False, "nobody would prove its key"),
+            ("tcp://0.0.0.0:5800", "tcp://127.0.0.1:5757", True, "is a wildcard"),
+            ("tcp://[0:0::0]:5800", "tcp://127.0.0.1:5757", True, "is a wildcard"),
+            ("tcp://[::ffff:0.0.0.0]:5800", "tcp://127.0.0.1:5757", True, "is a wildcard"),
+            ("tcp://[::]:5800", "tcp://127.0.0.1:5757", True, "is a wildcard"),
+            ("tcp://127.0.0.1:0", "tcp://127.0.0.1:5757", False, "no address that another process can connect to"),
+            ("inproc://air", "tcp://127.0.0.1:5757", False, "no address that another process can connect to"),
+            (f"ipc://{tmp_path}/x/../air", here, False, "takes detours"),
+            (f"ipc://{tmp_path}//air", here, False, "takes detours"),
+            (f"ipc://{tmp_path}/plain", here, False, "is no socket of this user's"),
+            (f"ipc://{tmp_path}/link", here, False, "is no socket of this user's"),
+            ("ipc://@abstract", here, False, "no file permissions"),
+            ("ipc://air", here, False, "relative"),
+            ("file:///etc/passwd", here, False, "names the transport"),
+        ):
+            with pytest.raises(EndpointError, match=sentence):
+                check_told(told, by, secured=secured)

@@ -14,10 +14,10 @@ import pytest
 import zmq
 
 from bridge.errors import BadReply, EndpointError, ServerGone, ServerRefused
-from bridge.fleet import Collected, Desk, FleetClient, FleetServer, RunCard
+from bridge.fleet import Air, Collected, Desk, FleetClient, FleetServer, RunCard
 from bridge.fleet.client import SessionLost
 from bridge.fleet.history import History
-from bridge.fleet.messages import Done, Prove, Receipt, Rows, Slot, Wait
+from bridge.fleet.messages import Done, Joined, Prove, Receipt, Rows, Seated, Slot, Wait
 from bridge.keys import ClientKeys, ServerKeys, generate_keys
 from tests.bridge.fakes import running
 
@@ -39,9 +39,9 @@ CARD = RunCard(
 class Fleet:
     """A served desk, and clients that know where they stand."""
 
-    def __init__(self, bind: str, **own: Any) -> None:
+    def __init__(self, bind: str, air: Air | None = None, **own: Any) -> None:
         self.said: list[str] = []
-        self.desk = Desk(CARD, self.said.append)
+        self.desk = Desk(CARD, self.said.append, air=air)
         self.server = FleetServer(bind, self.desk, **own)
         self._clients: list[FleetClient] = []
 
@@ -80,7 +80,7 @@ class Member:
             "history": self.history.at(len(self.history)),
         }
         joined = self.client.join(self.number, **(facts | own))
-        self.session = joined.session
+        self.session, self.joined = joined.session, joined
         if joined.restart:
             self.history = self.history.fresh()
 
@@ -97,6 +97,9 @@ class Member:
             if isinstance(reply, kind):
                 return reply
         raise AssertionError(f"no {kind.__name__} came")
+
+    def deposited(self, round_index: int, finite: bool = True) -> bool:
+        return self.client.deposited(self.session, round_index, finite)
 
     def answer(self, round_index: int, *payloads: float) -> bool:
         return self.client.answer(self.session, round_index, np.array(payloads), 0.5, 4, 0.25)
@@ -444,3 +447,47 @@ def test_many_rounds_come_in_pieces(fleet: Fleet, monkeypatch: pytest.MonkeyPatc
     device = fleet.member()
     assert [len(device.next().seeds) for _ in range(3)] == [10, 10, 3]
     assert isinstance(device.next(), Wait)
+
+
+def test_where_scalars_go_to_the_air_the_desk_takes_word_of_them_only(tmp_path: Path) -> None:
+    air = Air("ipc:///run/air", None, "e" * 64, lambda device, generation: f"{device}{generation}" * 32)
+    with served(f"ipc://{tmp_path}/f", air=air) as fleet:
+        members = [fleet.member(number) for number in range(3)]
+        assert [(m.joined.box, m.joined.generation, m.joined.token) for m in members] == [
+            ("e" * 64, 0, f"{number}0" * 32) for number in range(3)
+        ]
+        for member in members:
+            member.next()
+        slot = fleet.slot(3.0)
+        for member in members:
+            member.until(Slot)
+        with pytest.raises(ServerRefused, match="is in a run whose scalars go to the air server alone; join it anew"):
+            members[0].answer(0, 1.0, 2.0)
+        assert members[0].deposited(0)
+        assert members[0].deposited(0)  # sent again
+        assert members[1].deposited(0, finite=False)
+        found = slot.closed()
+        assert found.present.tolist() == [True, True, False]
+        assert np.array_equal(found.payloads, [[0, 0], [np.nan, np.nan], [0, 0]], equal_nan=True)
+        assert np.isnan([found.mean_loss, found.clipped_fraction]).all()
+        assert any("device 1: a loss of round 0 is not a number" in line for line in fleet.said)
+        assert members[0].deposited(0)  # its receipt was lost
+        assert not members[2].deposited(0)
+        # The same process joins again under its token; another one gets the next.
+        members[2].join()
+        assert members[2].joined.generation == 0
+        again = fleet.member(2)
+        assert isinstance(again.joined, Seated)
+        assert (again.joined.generation, again.joined.token) == (1, "21" * 32)
+
+
+def test_where_scalars_go_to_the_coordinator_word_of_them_is_not_enough(fleet: Fleet) -> None:
+    member = fleet.member()
+    assert isinstance(member.joined, Joined)
+    member.next()
+    slot = fleet.slot()
+    member.until(Slot)
+    with pytest.raises(ServerRefused, match="is in a run whose scalars go to the coordinator; join it anew"):
+        member.deposited(0)
+    member.answer(0, 1.0, 2.0)
+    assert slot.closed().payloads.tolist()[0] == [1, 2]

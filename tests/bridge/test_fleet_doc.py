@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bridge.deposits.messages import box_of, token_of
 from bridge.fleet.client import FleetClient
 from bridge.fleet.frames import _HEADERS, MAX_MESSAGE_BYTES, FleetCodec
 from bridge.fleet.history import History
-from bridge.fleet.messages import FLEET_VERSION, MAX_SCALARS, Answer, ErrorCode, FleetMessage, Next, Rows
+from bridge.fleet.messages import FLEET_VERSION, MAX_SCALARS, Answer, Deposited, ErrorCode, FleetMessage, Next, Rows, Seated
 from bridge.fleet.server import HOLD_S
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "fleet.md").read_text(encoding="utf-8")
@@ -32,6 +33,11 @@ def test_the_examples_are_what_the_codec_writes() -> None:
     assert _example("next") == _written(1, Next(session=SESSION, standing=7, measured=True))
     assert _example("answer") == _written(2, Answer(SESSION, 7, np.array([0.5, -0.25]), 0.625, 16, 0.0))
     assert _example("rows") == _written(3, Rows(7, np.array([1]), np.array([[0.125, -0.125]]), np.array([0.0002])))
+    assert _example("deposited") == _written(4, Deposited(session=SESSION, round=7, finite=True))
+    seal = "cd" * 32
+    place = {"air": "ipc:///run/air", "server_key": None, "box": box_of(seal), "generation": 0, "token": token_of(seal, 1, 0)}
+    assert _example("seated") == _written(5, Seated(session=SESSION, restart=False, **place))
+    assert [_example(name)[0][4] for name in ("next", "answer", "rows", "deposited", "seated")] == [1, 1, 1, 2, 2]
 
 
 def test_the_histories_are_those_of_the_code() -> None:

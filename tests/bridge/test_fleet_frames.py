@@ -17,6 +17,7 @@ from bridge.fleet.frames import FleetCodec
 from bridge.fleet.messages import (
     MAX_SCALARS,
     Answer,
+    Deposited,
     Done,
     ErrorReply,
     FleetMessage,
@@ -30,6 +31,7 @@ from bridge.fleet.messages import (
     Prove,
     Receipt,
     Rows,
+    Seated,
     Slot,
     Verdict,
     Wait,
@@ -94,6 +96,17 @@ MESSAGES: st.SearchStrategy[FleetMessage] = st.one_of(
     st.builds(ErrorReply, code=st.sampled_from(["refused", "internal"]), message=TEXT),
     answers(),
     rows(),
+    st.builds(
+        Seated,
+        session=st.just(HEX),
+        restart=st.booleans(),
+        air=TEXT,
+        server_key=st.none() | st.just("k" * 40),
+        box=st.just(HEX),
+        generation=st.integers(0, 2**31 - 1),
+        token=st.just(HEX),
+    ),
+    st.builds(Deposited, session=st.just(HEX), round=ROUND, finite=st.booleans()),
 )
 
 

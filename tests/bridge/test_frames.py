@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from bridge.deposits.messages import Close, Closed, Collect, Deposit, Open, Opened, Receipt
 from bridge.errors import FrameError
 from bridge.frames import FrameCodec, max_message_bytes
 from bridge.messages import AggregateRequest, ErrorReply, Hello, Limits, Message, Ping, Pong, Result, Welcome
@@ -50,6 +51,32 @@ def results(draw: st.DrawFn) -> Result:
     return Result(estimates, lost, {name: draw(hnp.arrays(np.float64, (batch,))) for name in names})
 
 
+ROUND, INDEX = st.integers(0, 2**62), st.integers(0, 2**31 - 1)
+PRESENT = st.integers(1, 5).flatmap(lambda k: hnp.arrays(np.bool_, (k,)))
+DEPOSITS: st.SearchStrategy[Message] = st.one_of(
+    st.builds(
+        Open,
+        session=st.just(SESSION),
+        seal=st.just(SESSION),
+        round=ROUND,
+        devices=st.integers(1, 4096),
+        n=st.integers(1, 2048),
+    ),
+    st.builds(Opened, box=st.just(SESSION)),
+    st.builds(
+        Deposit,
+        st.just(SESSION),
+        INDEX,
+        INDEX,
+        st.just(SESSION),
+        ROUND,
+        st.integers(1, 4).flatmap(lambda n: hnp.arrays(np.float64, (n,), elements=FINITE)),
+    ),
+    st.builds(Receipt, taken=st.booleans()),
+    st.builds(Close, seal=st.just(SESSION), round=ROUND),
+    st.builds(Closed, PRESENT),
+    st.builds(Collect, st.just(SESSION), st.just(SESSION), ROUND, PRESENT),
+)
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Hello, config=st.dictionaries(TEXT, PLAIN, max_size=4), seed=st.integers(0, 2**64 - 1)),
     st.builds(
@@ -64,6 +91,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.just(Pong()),
     requests(),
     results(),
+    DEPOSITS,
 )
 
 
@@ -92,6 +120,9 @@ def bits(message: Message) -> object:
     if isinstance(message, Result):
         arrays = [message.estimates, message.lost, *message.diagnostics.values()]
         return list(message.diagnostics), [(a.dtype, a.shape, a.tobytes()) for a in arrays]
+    if isinstance(message, Deposit | Closed | Collect):
+        values = [getattr(message, name) for name in type(message).__slots__]
+        return [(v.dtype, v.shape, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values]
     return message
 
 
@@ -110,10 +141,10 @@ def test_random_bytes_raise_only_frame_errors(parts: list[bytes]) -> None:
         codec().decode(parts)
 
 
-@given(st.integers(1, 7), st.binary(max_size=200), st.lists(st.binary(max_size=40), max_size=3))
+@given(st.integers(1, 14), st.binary(max_size=200), st.lists(st.binary(max_size=40), max_size=3))
 @UNHURRIED
 def test_random_headers_raise_only_frame_errors(kind: int, header: bytes, buffers: list[bytes]) -> None:
-    prefix = struct.pack("<4sBBHQ", b"PZRO", 1, kind, 0, 5)
+    prefix = struct.pack("<4sBBHQ", b"PZRO", 1 if kind < 8 else 2, kind, 0, 5)
     assert fault([prefix, header, *buffers]) in (None, 5)
 
 
@@ -224,8 +255,10 @@ def test_the_header_bomb_and_the_long_header() -> None:
     [
         (b"PZRO", "begins with a prefix", None),
         (struct.pack("<4sBBHQ", b"PZRX", 1, 5, 0, 9), "begins with PZRO", None),
-        (struct.pack("<4sBBHQ", b"PZRO", 2, 5, 0, 9), "has version 2", 9),
-        (struct.pack("<4sBBHQ", b"PZRO", 1, 8, 0, 9), "type 8", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 3, 5, 0, 9), "speaks version 1 and 2, the message has version 3", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 2, 5, 0, 9), "version 2 has no message of type 5", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 1, 8, 0, 9), "version 1 has no message of type 8", 9),
+        (struct.pack("<4sBBHQ", b"PZRO", 2, 99, 0, 9), "type 99", 9),
         (struct.pack("<4sBBHQ", b"PZRO", 1, 5, 1, 9), "no flags", 9),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_signal_ends_the_server_cleanly(number: signal.Signals, tmp_path: Path
     assert child.stdout is not None
     word, _, rest = child.stdout.readline().partition(" ")
     assert word == "READY"
-    assert json.loads(rest) == {"endpoint": f"ipc://{path}", "pid": child.pid, "protocol": 1}
+    assert json.loads(rest) == {"endpoint": f"ipc://{path}", "pid": child.pid, "protocol": 2}
     with AirClient(f"ipc://{path}", {}, 1) as client:
         client.ping()
     child.send_signal(number)

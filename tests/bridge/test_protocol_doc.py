@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
 import typing
@@ -10,6 +12,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from bridge.deposits.frames import HEADERS
+from bridge.deposits.messages import Collect, Deposit, box_of, token_of
+from bridge.deposits.store import BOXES, PUBLIC_DIAGNOSTICS, RESERVED_SCALARS
 from bridge.frames import HEADER_BYTES, MAX_DIAGNOSTICS, FrameCodec
 from bridge.listening import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, HIGH_WATER_MARK
 from bridge.messages import PROTOCOL_VERSION, AggregateRequest, ErrorCode, Limits, Message, Ping, Result
@@ -37,6 +42,23 @@ def test_the_examples_are_what_the_codec_writes() -> None:
     header = re.search(r"```json aggregate\n(.*?)```", DOCUMENT, re.DOTALL)
     assert header is not None
     assert msgspec.msgpack.decode(_example("aggregate")[1]) == json.loads(header[1])
+
+
+def test_deposits_are_those_of_the_document() -> None:
+    seal = "cd" * 32
+    box, token = hashlib.sha256(b"box " + seal.encode()).hexdigest(), hmac.new(b"\xcd" * 32, b"1 0", "sha256").hexdigest()
+    assert (box_of(seal), token_of(seal, 1, 0)) == (box, token)
+    assert _example("deposit") == _written(3, Deposit(box, 1, 0, token, 7, np.array([0.5, -0.25])))
+    assert _example("collect") == _written(4, Collect("ab" * 32, seal, 7, np.array([True, False, True])))
+    for kind, header in HEADERS.items():
+        row = re.search(rf"^\| {kind} \| [A-Z]+ \|.*$", DOCUMENT, re.MULTILINE)
+        assert row is not None, kind
+        for field in header.__struct_fields__:
+            assert f"`{field}`" in row[0], (kind, field)
+    assert f"keeps {BOXES} boxes and {RESERVED_SCALARS:,} scalars".replace(",", " ") in DOCUMENT
+    assert "`, `".join(PUBLIC_DIAGNOSTICS[:3]) in DOCUMENT
+    # What was version 1 is so on the wire, to the bit.
+    assert [_example(name)[0][4] for name in ("ping", "aggregate", "result", "deposit", "collect")] == [1, 1, 1, 2, 2]
 
 
 def test_the_numbers_are_those_of_the_code() -> None:

@@ -184,7 +184,7 @@ def test_no_claim_of_any_scenario_is_smaller_than_the_truth(data: dict[str, Any]
     computed = np.zeros(devices)
     for one in found.devices:
         computed[one.device] = one.computed_mu**2
-    assert (computed <= total * (1 + 2e-3) + 1e-10).all()
+    assert (computed <= total * (1 + (2e-3 if oracle.variance > 0 else 0.05)) + 1e-10).all()
     if oracle.variance > 0:
         assert computed == pytest.approx(total, rel=2e-3, abs=1e-10)
     # Somebody is missing: costs, added up as the run adds them, stay above the most exposed device's truth.

@@ -106,7 +106,7 @@ def test_a_fleet_under_a_seed_is_refused():
     fleet = {"fleet": {"bind": "ipc:///tmp/f"}, "privacy": {"randomness": "seed"}}
     with pytest.raises(ScenarioError, match=r'a fleet\'s devices have the seed.*set privacy.randomness to "auto" or "secret"'):
         private(fleet)
-    assert "everybody but the coordinator" in " ".join(sentences(private({"fleet": {"bind": "ipc:///tmp/f"}})))
+    assert "in a file that never leaves its machine" in " ".join(sentences(private({"fleet": {"bind": "ipc:///tmp/f"}})))
 
 
 def test_a_run_goes_on_with_the_secret_that_it_began_with_or_not_at_all(tmp_path):

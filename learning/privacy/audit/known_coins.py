@@ -17,9 +17,9 @@ the coins; its lower limit lambda_L times 2 |a| / |x| is an exact lower limit on
 loudness is believed: noise that is weaker than stated, a clip that does not bind, and antennas that are not counted all show.
 
 **Why this is a bound for one canary, though all are pooled.** All coins enter one number, but what is estimated is not their
-joint effect: x is known, so that the sum of m canaries serves to measure g / sigma more precisely, and |x| is divided out again.
-Where canaries differ, canary i having the gain g_i, the regression estimates their mean weighted by |a_i|^2, what is left of
-their differences has random signs and adds to sigma^ (which lowers the limit), and by Cauchy and Schwarz
+joint effect: x is known, so that the sum of m canaries serves to measure g / sigma more precisely, and |x| is divided out
+again. Where canaries differ, canary i having the gain g_i, the regression estimates their mean weighted by |a_i|^2, what is
+left of their differences has random signs and adds to sigma^ (which lowers the limit), and by Cauchy and Schwarz
 
     sum_i g_i |a_i|^2 / sum_i |a_i|^2 times the root mean square of |a|  <=  max_i g_i |a_i|:
 
@@ -64,8 +64,8 @@ class Residual:
     """What is left of a run when the known coins' share is taken out; p-values of three tests that it is white Gaussian noise.
 
     ``level``: its standard deviation over the stated one, with limits ``level_lower`` and ``level_upper`` (95 %).
-    ``gaussian``: D'Agostino and Pearson's test of skewness and kurtosis; ``white``: correlation of neighbours; ``even``: whether
-    its power follows that of the signal.
+    ``gaussian``: D'Agostino and Pearson's test of skewness and kurtosis; ``white``: correlation of neighbours; ``even``:
+    whether its power follows that of the signal.
     """
 
     level: float
@@ -142,7 +142,7 @@ def audit_known_coins(observed: ArrayLike, expected: ArrayLike, unit_mu: float, 
 
 
 def noncentrality_lower(statistic: float, freedom: int, confidence: float) -> float:
-    """Smallest noncentrality >= 0 under which Student's t with ``freedom`` reaches ``statistic`` with probability 1 - confidence.
+    """Smallest noncentrality >= 0 under which Student's t reaches ``statistic`` with probability 1 - ``confidence``.
 
     P[t >= T] = E[Phi(lambda - T s)], s^2 = chi^2 / freedom, by quadrature: SciPy's own series fail far out.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from phy.errors import PhyError
+from phy.errors import BadPayload, PhyError
 from testbench.errors import TestbenchError
 from testbench.privacy.tuning import InProcessAir
 
@@ -22,6 +22,7 @@ __all__ = ["Heard", "listen"]
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 
+_FAINT = 1e-4  # of full scale: below that, what is sought is lost in rounding
 _ELEMENTS = 1 << 21  # complex numbers of responses held at once
 
 
@@ -29,7 +30,7 @@ _ELEMENTS = 1 << 21  # complex numbers of responses held at once
 class Heard:
     """A run at the receiver's antennas, in units of the noise that is stated; all float64.
 
-    :param along: [T] what was received, less what is known, along the known part of ``sought`` payloads
+    :param along: [T] what was received, less what is known, along what ``sought`` payloads add; NaN where nobody is heard
     :param expected: [T] those payloads' own share in it
     :param energy: [T, K] |C^-1/2 h_k|^2: (a device's distance between two payloads)^2 = their difference squared times this
     :param mean: [T] what was received, less what is known, along the devices' mean response
@@ -75,6 +76,8 @@ def listen(air: InProcessAir, payloads: Floats, known: Floats, sought: Floats, a
 def _block(air: InProcessAir, block: NDArray[np.int64], payloads: Floats, known: Floats, sought: Floats, own: Floats) -> Heard:
     try:
         seen = air.observe(block, payloads) - air.background(block, payloads.shape[1])
+    except BadPayload:
+        raise
     except PhyError as error:
         raise TestbenchError(f"the one-run audit listens at the antennas: {error}; take another link.receiver") from None
     responses = _responses(air, block, payloads.shape[1])
@@ -82,10 +85,13 @@ def _block(air: InProcessAir, block: NDArray[np.int64], payloads: Floats, known:
     noise = responses * (air.clip * own)[:, None, None]
     target = np.einsum("tdk,tk->td", responses, sought)
     average = responses.mean(axis=2)
-    aimed, weighed = (_unit(_whitened(each, noise, air.n0), each) for each in (target, average))
+    # Where coins cancel there is no direction to aim at, but noise to be heard all the same.
+    silent = _inner(target, target) <= np.square(_FAINT * air.clip) * _inner(average, average)
+    direction = np.where(silent[:, None], average, target)
+    aimed, weighed = (_unit(_whitened(each, noise, air.n0), each) for each in (direction, average))
     spread = np.stack([_whitened(responses[..., k], noise, air.n0) for k in range(payloads.shape[1])], axis=-1)
     return Heard(
-        along=_inner(aimed, left),
+        along=np.where(_inner(aimed, aimed) > 0.0, _inner(aimed, left), np.nan),
         expected=_inner(aimed, target),
         energy=np.einsum("tdk,tdk->tk", spread.conj(), responses).real,
         mean=_inner(weighed, left),

@@ -14,6 +14,7 @@ from learning.privacy.audit.known_coins import FEWEST_ROUNDS, KnownCoinsBound, a
 from learning.privacy.audit.membership import BoundCheck, auc, auc_bound, check_bound
 from learning.privacy.audit.one_run import OneRunBound, audit_one_run
 from learning.privacy.audit.ordered import count_surest, ordered_mu_lower_bound
+from learning.privacy.errors import PrivacyError
 from testbench.errors import TestbenchError
 from testbench.privacy.canaries import CanaryScores, check_scorable, plant, score
 from testbench.privacy.design import Design, design
@@ -78,7 +79,11 @@ def exposed_canaries(epsilon: float = 8.0, delta: float = 1e-5, quick: bool = Fa
     """
     rounds, share = (_QUICK_ROUNDS, _QUICK_SHARE) if quick else (_ROUNDS, _SHARE)
     confidence = 1.0 - (1.0 - CONFIDENCE) * _KNOWN_SHARE
-    needed = canaries_needed(gdp.mu(epsilon, delta), delta, rounds, share, confidence, _POWER)
+    mu = gdp.mu(epsilon, delta)
+    try:
+        needed = canaries_needed(mu, delta, rounds, share, confidence, _POWER)
+    except PrivacyError:  # so little is promised that no number of them shows it
+        needed = _MOST
     return -(-(min(needed, _MOST) + _REAL) // _DEVICES) * _DEVICES - _REAL
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from learning.batches import batch, shards
 from learning.data import Example, TaskData
 from learning.objective import Indices, Objective
+from learning.privacy.audit.known_coins import most_telling
 from testbench.errors import TestbenchError
 from testbench.privacy.canaries import CanaryScores, check_scorable
 from testbench.privacy.design import Design
@@ -175,13 +176,14 @@ class Exposed:
 class Aligned:
     """What the known coins are held against, see :func:`learning.privacy.audit.known_coins.audit_known_coins`.
 
-    ``observed``, ``expected``: [T]; ``unit_mu``: root mean square of the canaries' mu by the claim; ``numbers``: real numbers
-    that the antennas receive in a round.
+    ``observed``, ``expected``: one per round that was on the air; ``unit_mu``: root mean square of the pooled canaries' mu by the claim; ``pooled``: how many
+    there are; ``numbers``: real numbers that the antennas receive in a round.
     """
 
     observed: Floats
     expected: Floats
     unit_mu: float
+    pooled: int
     numbers: int
 
 
@@ -200,11 +202,10 @@ class Placed:
     known: Floats
     share: float
 
-    @property
-    def sought(self) -> Floats:
-        """What devices send of canaries, by the claim. [T, K]."""
+    def sent(self, canaries: NDArray[np.bool_]) -> Floats:
+        """What devices send of some canaries (bool[m]), by the claim. [T, K]."""
         coins = np.where(self.included, 1, -1).astype(np.float32)
-        members = [self.device == k for k in range(self.known.shape[1])]
+        members = [canaries & (self.device == k) for k in range(self.known.shape[1])]
         return np.stack([self.share * (coins[mine] @ self.signs[mine].astype(np.float32)) for mine in members], axis=1)
 
 
@@ -226,7 +227,8 @@ def weigh(planned: Design, placed: Placed, air: InProcessAir, payloads: Floats) 
     :raises TestbenchError: a receiver that keeps no statistics
     """
     rounds, devices = payloads.shape
-    heard = listen(air, payloads, placed.known, placed.sought, planned.artificial_noise[:rounds])
+    own, everyone = planned.artificial_noise[:rounds], np.ones(len(placed.device), np.bool_)
+    heard = listen(air, payloads, placed.known, placed.sent(everyone), own)
     present = placed.signs != 0
     mu, scores, joint = np.empty(len(present)), np.empty(len(present)), _guess(heard, placed)
     for k in range(devices):
@@ -234,7 +236,11 @@ def weigh(planned: Design, placed: Placed, air: InProcessAir, payloads: Floats) 
         # Coins turn a payload from -share to share.
         mu[mine] = np.sqrt(present[mine].astype(np.float32) @ (np.square(2.0 * placed.share) * heard.energy[:, k]))
         scores[mine] = placed.signs[mine].astype(np.float32) @ (placed.share * heard.mixing[:, k] * heard.mean)
-    aligned = Aligned(heard.along, heard.expected, float(np.sqrt(np.square(mu).mean())), heard.numbers)
+    pooled = most_telling(mu, rounds)
+    if not pooled.all():
+        heard = listen(air, payloads, placed.known + placed.sent(~pooled), placed.sent(pooled), own)
+    unit_mu, audible = float(np.sqrt(np.square(mu[pooled]).mean())), np.isfinite(heard.along)
+    aligned = Aligned(heard.along[audible], heard.expected[audible], unit_mu, int(pooled.sum()), heard.numbers)
     return CanaryScores(scores, joint, placed.included, present, mu), aligned
 
 

@@ -23,7 +23,8 @@ left of their differences has random signs and adds to sigma^ (which lowers the 
 
     sum_i g_i |a_i|^2 / sum_i |a_i|^2 times the root mean square of |a|  <=  max_i g_i |a_i|:
 
-at least one canary carries what is stated.
+at least one canary carries what is stated. Where devices arrive with different strength, the loudest canaries may be pooled by
+themselves (:func:`most_telling`), the others being known.
 
 **What is assumed** is (*): a linear response, noise that is Gaussian, and white once divided by what is stated of its shape.
 The residual is tested for it; where it fails, the limit is void and says so. Coins need not be told apart by anybody, so that
@@ -47,7 +48,15 @@ from scipy.stats import chi, chi2, norm, normaltest
 from learning.privacy import gdp
 from learning.privacy.errors import PrivacyError
 
-__all__ = ["FEWEST_ROUNDS", "KnownCoinsBound", "Residual", "audit_known_coins", "canaries_needed", "noncentrality_lower"]
+__all__ = [
+    "FEWEST_ROUNDS",
+    "KnownCoinsBound",
+    "Residual",
+    "audit_known_coins",
+    "canaries_needed",
+    "most_telling",
+    "noncentrality_lower",
+]
 
 Floats = NDArray[np.float64]
 
@@ -139,6 +148,26 @@ def audit_known_coins(observed: ArrayLike, expected: ArrayLike, unit_mu: float, 
         residual=residual,
         confidence=confidence,
     )
+
+
+def most_telling(mu: ArrayLike, rounds: int, confidence: float = 0.95) -> NDArray[np.bool_]:
+    """Which canaries to pool, bool[m]: few loud ones are too few to be heard well, all of them are no louder than their mean.
+
+    :param mu: [m] of each canary by the claim, which is public; coins and what was received have no say in the choice
+    :raises PrivacyError: there is no canary
+    """
+    each = np.asarray(mu, np.float64)
+    if each.ndim != 1 or each.size == 0:
+        raise PrivacyError(f"a mu for each of some canaries is needed, got shape {each.shape}")
+    order = np.argsort(-each, kind="stable")
+    power = np.cumsum(np.square(each[order]))
+    with np.errstate(divide="ignore"):
+        width = float(norm.ppf(confidence)) * np.sqrt(4.0 / power + 1.0 / (2.0 * rounds))
+    limits = np.sqrt(power / np.arange(1, each.size + 1)) * (1.0 - width)
+    chosen = np.zeros(each.size, np.bool_)
+    # Where not even all are loud enough, all are taken.
+    chosen[order[: int(np.argmax(limits)) + 1 if limits.max() > 0 else each.size]] = True
+    return chosen
 
 
 def noncentrality_lower(statistic: float, freedom: int, confidence: float) -> float:

@@ -28,8 +28,8 @@ __all__ = ["count_surest", "ordered_mu_lower_bound", "ordered_p_value"]
 
 Floats = NDArray[np.float64]
 
-_STEPS = 4000
-_BISECTIONS = 50
+_STEPS = 2000
+_BISECTIONS = 30
 _TAIL = 9.0  # beyond so many standard deviations there is no score
 
 

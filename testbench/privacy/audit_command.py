@@ -196,8 +196,8 @@ def _remarks(result: OneRun, done: CanaryRun) -> list[str]:
         left = known.residual
         found.append(
             f"heard at the antennas: canaries {known.gain:.4g} times as loud as claimed, noise {left.level:.4g} "
-            f"({left.level_lower:.4g} .. {left.level_upper:.4g}) of what is stated; p-values that it is Gaussian "
-            f"{left.gaussian:.2g}, white {left.white:.2g}, alike in loud and quiet rounds {left.even:.2g}"
+            f"({left.level_lower:.4g} .. {left.level_upper:.4g}) of what is stated; p-values that noise is Gaussian of one "
+            f"strength {left.gaussian:.2g}, white {left.white:.2g}, alike in loud and quiet rounds {left.even:.2g}"
         )
     found.append(
         f"each canary was in {result.appearances:.1f} of {done.design.release.mu.size} rounds on average, where a claim "

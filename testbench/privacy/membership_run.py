@@ -207,8 +207,8 @@ class OneRun:
         if known is not None:
             evidence = f"mu measured {known.estimate:.4g}, at least {known.mu:.4g}"
             if not known.residual.sound:
-                evidence = "void: what is left beside the canaries is not white Gaussian noise"
-            assumed = "linear link, white Gaussian noise of any strength"
+                evidence = "void: what is left beside the canaries is not noise of the stated shape"
+            assumed = "linear link, Gaussian noise of any strength"
             found.append(Analysis("known coins", gaussian_epsilon(known.mu, self.delta), assumed, evidence))
         return tuple(found)
 

@@ -176,8 +176,8 @@ class Exposed:
 class Aligned:
     """What the known coins are held against, see :func:`learning.privacy.audit.known_coins.audit_known_coins`.
 
-    ``observed``, ``expected``: one per round that was on the air; ``unit_mu``: root mean square of the pooled canaries' mu by the claim; ``pooled``: how many
-    there are; ``numbers``: real numbers that the antennas receive in a round.
+    ``observed``, ``expected``: one per round that was on the air; ``unit_mu``: root mean square of the pooled canaries' mu by
+    the claim; ``pooled``: how many there are; ``numbers``: real numbers that the antennas receive in a round.
     """
 
     observed: Floats

@@ -182,8 +182,10 @@ def audit(
         violated += run_phy_audit(console, planned, examples, rounds, many, claims, folder)
     if one_run:
         if chosen is None:
-            count = canaries or exposed_canaries(epsilon or 8.0, delta or 1e-5, quick)
-            planned, _ = scenario_of(exposed_scenario(count, quick), options | printed)
+            # What is no number of devices is refused with the rest of the scenario.
+            many_devices = {"devices": devices} if devices and devices > 0 else {}
+            count = canaries or exposed_canaries(epsilon or 8.0, delta or 1e-5, quick, **many_devices)
+            planned, _ = scenario_of(exposed_scenario(count, quick, **many_devices), options | printed)
         else:
             count = canaries or 80
             planned, _ = scenario_of(chosen, options | printed)

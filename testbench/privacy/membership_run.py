@@ -58,7 +58,7 @@ _MOST = 60_000
 
 #: Forward passes are of the real records alone, and so all of them fit into one.
 _EXPOSED = (
-    *_MET, f"federation.devices={_DEVICES}", f"task.train_examples={_REAL}", "federation.rows_per_forward=100000",
+    *_MET, f"task.train_examples={_REAL}", "federation.rows_per_forward=100000",
     "link.snr_max_db=80",
 )  # fmt: skip
 
@@ -72,7 +72,7 @@ def canary_scenario(quick: bool = False) -> Scenario:
     return load("demo", [*_MET, *(["federation.rounds=60"] if quick else [])])
 
 
-def exposed_canaries(epsilon: float = 8.0, delta: float = 1e-5, quick: bool = False) -> int:
+def exposed_canaries(epsilon: float = 8.0, delta: float = 1e-5, quick: bool = False, devices: int = _DEVICES) -> int:
     """Canaries that the built-in one-run audit needs to show most of a claim (0.8 of epsilon; quick: half of it), and a few
     more, so that devices hold equally many records. At most 60 000.
 
@@ -85,14 +85,18 @@ def exposed_canaries(epsilon: float = 8.0, delta: float = 1e-5, quick: bool = Fa
         needed = canaries_needed(mu, delta, rounds, share, confidence, _POWER)
     except PrivacyError:  # so little is promised that no number of them shows it
         needed = _MOST
-    return -(-(min(needed, _MOST) + _REAL) // _DEVICES) * _DEVICES - _REAL
+    return -(-(min(needed, _MOST) + _REAL) // devices) * devices - _REAL
 
 
-def exposed_scenario(canaries: int, quick: bool = False) -> Scenario:
+def exposed_scenario(canaries: int, quick: bool = False, devices: int = _DEVICES) -> Scenario:
     """A promise of (8, 1e-5) where every one of so many canaries, and of 40 real records, is in every batch."""
-    size = -(-(canaries + _REAL) // _DEVICES)
-    rounds = _QUICK_ROUNDS if quick else _ROUNDS
-    return load("demo", [*_EXPOSED, f"federation.batch_size={size}", f"federation.rounds={rounds}"])
+    records = canaries + _REAL if canaries > _REAL else _REAL
+    federation = {
+        "devices": devices,
+        "batch_size": max(1, records // devices),
+        "rounds": _QUICK_ROUNDS if quick else _ROUNDS,
+    }
+    return load("demo", [*_EXPOSED, *(f"federation.{name}={value}" for name, value in federation.items())])
 
 
 @dataclass(frozen=True)

@@ -188,5 +188,8 @@ def test_the_built_in_run_has_every_canary_in_every_batch(epsilon: float, delta:
     scenario = exposed_scenario(count)
     federation = scenario.federation
     assert federation.batch_size * federation.devices == count + scenario.task.train_examples
+    for canaries, devices in ((count, 3), (405, 10), (20, 10)):
+        other = exposed_scenario(canaries, devices=devices).federation
+        assert 0 <= (canaries + 40 if canaries > 40 else 40) - other.batch_size * devices < devices
     assert exposed_canaries(epsilon, delta, quick=True) < count <= 60_000
     assert exposed_canaries(0.01, delta) >= 60_000

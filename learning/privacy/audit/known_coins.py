@@ -47,7 +47,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import chi, chi2, norm, normaltest
+from scipy.stats import chi, chi2, norm, normaltest, spearmanr
 
 from learning.privacy import gdp
 from learning.privacy.errors import PrivacyError
@@ -78,7 +78,7 @@ class Residual:
     ``freedom``: dimensions by which its strength is known; fewer than numbers where that varies. ``level``: its standard
     deviation over the stated one, with limits ``level_lower`` and ``level_upper`` (95 %). p-values: ``gaussian``, D'Agostino
     and Pearson's test of skewness and kurtosis; ``white``, correlation of neighbours; ``even``, whether its power follows the
-    signal's.
+    signal's (Spearman).
     """
 
     freedom: float
@@ -219,9 +219,6 @@ def _judge(left: Floats, x: Floats, level: float, freedom: int) -> Residual:
     bounds = np.sqrt(counted / chi2.ppf([0.975, 0.025], counted)) * level
     products = left[1:] * left[:-1]
     neighbours = float(products.sum() / np.linalg.norm(products))
-    power, signal = np.square(left) - np.square(left).mean(), np.square(x) - np.square(x).mean()
-    spread = float(np.linalg.norm(power) * np.linalg.norm(signal))
-    follows = 0.0 if spread == 0.0 else float(power @ signal) / spread * math.sqrt(left.size - 1)
     return Residual(
         freedom=counted,
         level=level,
@@ -229,5 +226,5 @@ def _judge(left: Floats, x: Floats, level: float, freedom: int) -> Residual:
         level_upper=float(bounds[1]),
         gaussian=float(normaltest(left).pvalue),
         white=float(2.0 * norm.sf(abs(neighbours))),
-        even=float(2.0 * norm.sf(abs(follows))),
+        even=1.0 if np.ptp(np.abs(x)) == 0.0 else float(spearmanr(np.abs(left), np.abs(x)).pvalue),
     )

@@ -66,7 +66,7 @@ Floats = NDArray[np.float64]
 
 #: Fewer numbers than this say nothing of their own distribution.
 FEWEST_ROUNDS = 20
-_DOUBT = 1e-3  # probability at which honest noise fails one of the tests of the residual
+_DOUBT = 1e-4  # probability at which honest noise fails one of the tests of the residual
 _NODES = np.polynomial.legendre.leggauss(256)
 _FAR = 1e-15
 
@@ -91,7 +91,7 @@ class Residual:
 
     @property
     def sound(self) -> bool:
-        """Whether the last two tests leave the assumption standing; honest noise fails once in a thousand runs."""
+        """Whether the last two tests leave the assumption standing; honest noise fails once in ten thousand runs."""
         return 2.0 * min(self.white, self.even) >= _DOUBT
 
 

@@ -144,7 +144,8 @@ def audit(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds of a trial, which spend the whole epsilon.")] = 8,
     canaries: Annotated[
-        int | None, typer.Option("--canaries", help="Canaries. Default: 400 (one run; quick 80), 200 (membership).")
+        int | None,
+        typer.Option("--canaries", help="Canaries. Default: as many as show the claim (one run; 80 in a scenario), 200."),
     ] = None,
     runs: Annotated[int | None, typer.Option("--runs", help="Runs of the membership attack. Default: 20; quick 4.")] = None,
     claim: Annotated[
@@ -163,7 +164,7 @@ def audit(
     """Attack what is claimed; exit code 1 where more is found than was claimed. A claim that holds is not proved by it."""
     from testbench.errors import TestbenchError
     from testbench.privacy.audit_command import run_membership, run_one_run_audit, run_phy_audit
-    from testbench.privacy.membership_run import EXPOSED_CANARIES, canary_scenario, exposed_scenario
+    from testbench.privacy.membership_run import canary_scenario, exposed_canaries, exposed_scenario
     from testbench.privacy.plan import scenario_of
     from testbench.privacy.plan_command import default_folder, say
 
@@ -176,14 +177,20 @@ def audit(
     folder = out or default_folder("audit")
     console = _console()
     violated: list[str] = []
+    printed = {"privacy.as_printed": True, "privacy.accounting": "paper"} if as_printed else {}
     if phy or not (one_run or membership):
-        printed = {"privacy.as_printed": True, "privacy.accounting": "paper"} if as_printed else {}
         planned, examples = scenario_of(chosen, options | printed)
         many = trials if trials is not None else 10_000 if quick else 100_000
         violated += run_phy_audit(console, planned, examples, rounds, many, claims, folder)
     if one_run:
-        count = canaries or (EXPOSED_CANARIES if chosen is None and not quick else 80)
-        planned, _ = scenario_of(exposed_scenario(quick) if chosen is None else chosen, options)
+        if chosen is None:
+            # What is no number of devices is refused with the rest of the scenario.
+            many_devices = {"devices": devices} if devices and devices > 0 else {}
+            count = canaries or exposed_canaries(epsilon or 8.0, delta or 1e-5, quick, **many_devices)
+            planned, _ = scenario_of(exposed_scenario(count, quick, **many_devices), options | printed)
+        else:
+            count = canaries or 80
+            planned, _ = scenario_of(chosen, options | printed)
         violated += run_one_run_audit(console, planned, count, folder)
     if membership:
         planned, _ = scenario_of(canary_scenario(quick) if chosen is None else chosen, options)

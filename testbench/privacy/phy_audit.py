@@ -36,6 +36,7 @@ from phy.config_listener import ListenerConfig
 from phy.link import Link
 from testbench.errors import TestbenchError
 from testbench.privacy.tap import NoiseControl, Tap
+from testbench.privacy.whitening import whitened
 
 __all__ = ["AuditResult", "Verdict", "Worlds", "aligned_mu", "phy_audit"]
 
@@ -242,7 +243,7 @@ def _prepare(tap: Tap, worlds: Worlds, config: LinkConfig, n0: float) -> tuple[i
         pattern = np.ones((tap.rounds, 1)) if n == 1 else _pattern(response[device], covering, n0, worlds.joint)
         one, other = means(device, worlds.first * pattern), means(device, worlds.second * pattern)
         difference = one - other
-        weights = _whitened(difference, covering, n0)
+        weights = whitened(difference, covering, n0)
         mu = math.sqrt(max(float(np.vdot(weights, difference).real), 0.0))
         if best is None or mu > best[2].mu:
             best = device, pattern, _Attack(weights, 0.5 * (one + other), mu)
@@ -252,7 +253,7 @@ def _prepare(tap: Tap, worlds: Worlds, config: LinkConfig, n0: float) -> tuple[i
 
 def _pattern(units: Complexes, covering: Complexes | None, n0: float, joint: bool) -> Floats:
     """What to send along n directions so that it is told apart best: unit vectors, or signs. [T, n]."""
-    whitened = np.stack([_whitened(units[..., j], covering, n0) for j in range(units.shape[2])], axis=-1)
+    whitened = np.stack([whitened(units[..., j], covering, n0) for j in range(units.shape[2])], axis=-1)
     form = (units.conj().transpose(0, 2, 1) @ whitened).real
     vectors = np.linalg.eigh(0.5 * (form + form.transpose(0, 2, 1)))[1][..., -1]
     if joint:
@@ -273,19 +274,6 @@ def _artificial(config: LinkConfig, rounds: int) -> Floats:
     """Standard deviation of every device's own noise in rounds 0 .. T-1. [T]."""
     levels = np.atleast_1d(np.asarray(config.power.artificial_noise, np.float64))
     return np.array(np.broadcast_to(levels[:rounds], rounds))
-
-
-def _whitened(difference: Complexes, responses: Complexes | None, n0: float) -> Complexes:
-    """The inverse noise covariance applied to differences [T, D]; ``responses`` [T, D, K] to one sigma of devices' noise."""
-    if responses is None:
-        return difference * (2.0 / n0)
-    d = np.concatenate((difference.real, difference.imag), axis=1)[..., None]
-    r = np.concatenate((responses.real, responses.imag), axis=1)
-    turned = r.transpose(0, 2, 1)
-    inner = turned @ r + np.eye(r.shape[2]) * (n0 / 2.0)
-    stacked = ((d - r @ np.linalg.solve(inner, turned @ d)) * (2.0 / n0))[..., 0]
-    half = difference.shape[1]
-    return np.asarray(stacked[:, :half] + 1j * stacked[:, half:])
 
 
 def _judge(

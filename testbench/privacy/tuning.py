@@ -18,6 +18,7 @@ from learning.privacy.postprocess import Broadcast, Processing
 from learning.uplink import Aggregate, NoiseFreeUplink, Uplink
 from phy.backends import in_process
 from phy.config import LinkConfig
+from phy.config_listener import ListenerConfig
 from phy.link import Link
 from testbench.privacy.design import Design
 from testbench.scenario import Scenario
@@ -26,12 +27,15 @@ __all__ = ["InProcessAir", "Tuned", "tune"]
 
 Floats = NDArray[np.float64]
 
+_NOISELESS_DB = 300.0
+
 
 class InProcessAir:
     """The link without a server between: the same bits as over any transport.
 
     :param noise_std: [T] of the estimate's noise, which ``wiener`` needs: it is public, as it follows from the schedule
     :param estimate: free post-processing of what was received: none, clip, or wiener (shrink, then clip)
+    :param listener: the adversary's own antennas, which :meth:`observe` hears as well
     """
 
     def __init__(
@@ -42,12 +46,16 @@ class InProcessAir:
         noise_std: Floats | None = None,
         directions: int = 1,
         joint: bool = False,
+        listener: ListenerConfig | None = None,
     ) -> None:
         if estimate == "wiener" and noise_std is None:
             raise PrivacyError("wiener needs the standard deviation of the estimate's noise in each round")
-        self._link = Link(in_process(link), seed)
+        self._config, self._seed = in_process(link), seed
+        self._listener = listener
+        self._link = Link(self._config, seed, listener=listener)
         self._noise_std = noise_std
         self._broadcast = Broadcast(estimate, 1.0 if link.scheme == "sign" else link.clip, directions, joint)
+        self._silent: Link | None = None
         #: round -> estimate before post-processing, which is what the server as an adversary has
         self.received: dict[int, float] = {}
 
@@ -55,7 +63,37 @@ class InProcessAir:
     def of(cls, planned: Design, seed: int) -> InProcessAir:
         """The air of a run with this plan."""
         several = planned.directions
-        return cls(planned.link, seed, planned.settings.estimate, planned.estimate_std, several.count, several.joint)
+        free = (planned.settings.estimate, planned.estimate_std)
+        return cls(planned.link, seed, *free, several.count, several.joint, planned.listener)
+
+    @property
+    def clip(self) -> float:
+        """Full scale of a payload."""
+        return self._config.clip
+
+    @property
+    def n0(self) -> float:
+        """Variance of a complex sample's noise, as the link states it."""
+        return self._config.n0
+
+    def observe(self, rounds: NDArray[np.int64], payloads: Floats) -> NDArray[np.complex128]:
+        """What the adversary's antennas get of payloads [B, K] in rounds [B], noise included: [B, D]; the run's own bits."""
+        return self._link.observe(rounds, payloads[:, :, None]).astype(np.complex128)
+
+    def background(self, rounds: NDArray[np.int64], devices: int) -> NDArray[np.complex128]:
+        """What is received without payload and noise, such as a burst's known symbols: [B, D]."""
+        if self._config.fidelity != "waveform":
+            return np.zeros((len(rounds), 1), np.complex128)
+        if self._silent is None:
+            config = self._config
+            pilots = config.snr_max_db if config.csi.pilot_snr_db is None else config.csi.pilot_snr_db
+            changes = {
+                "snr_max_db": _NOISELESS_DB,
+                "power": config.power.model_copy(update={"artificial_noise": 0.0}),
+                "csi": config.csi.model_copy(update={"pilot_snr_db": pilots}),
+            }
+            self._silent = Link(config.model_copy(update=changes), self._seed, listener=self._listener)
+        return self._silent.observe(rounds, np.zeros((len(rounds), devices, 1))).astype(np.complex128)
 
     def aggregate(self, round_index: int, payloads: Floats, present: NDArray[np.bool_] | None = None) -> Aggregate:
         """One round; see :class:`learning.uplink.Uplink`."""
@@ -74,7 +112,8 @@ class Tuned:
     """A short run: held-out accuracy and loss after ``rounds`` [E], and what was broadcast in every round [T].
 
     ``estimates``: applied; ``received``: before post-processing; NaN in a lost round; of the first direction, if several.
-    ``amplitudes``: aligned amplitude, 0 in a lost or silent round; ``active``: devices; ``payload_means``: of what was sent.
+    ``amplitudes``: aligned amplitude, 0 in a lost or silent round; ``active``: devices; ``payload_means``: of what was sent;
+    ``payloads`` [T, K]: of the first direction. NaN in rounds that a run did not come to.
     """
 
     rounds: NDArray[np.int64]
@@ -85,6 +124,7 @@ class Tuned:
     amplitudes: Floats
     active: Floats
     payload_means: Floats
+    payloads: Floats
 
 
 def tune(
@@ -105,6 +145,7 @@ def tune(
     measured: list[tuple[int, float, float]] = []
     estimates, received = np.full(total, np.nan), np.full(total, np.nan)
     amplitudes, active, means = np.zeros(total), np.zeros(total), np.full(total, np.nan)
+    payloads = np.full((total, scenario.federation.devices), np.nan)
     with Journal(":memory:") as journal:
         federation = Federation(objective, data, scenario.federation, scenario.zeroth_order, through, journal)
 
@@ -116,6 +157,7 @@ def tune(
         for record in federation.run():
             t = record.round
             means[t] = record.payload_mean
+            payloads[t] = record.payloads[:, 0]
             if record.estimates is not None:
                 estimates[t] = received[t] = record.estimates[0]
                 if isinstance(uplink, InProcessAir):
@@ -130,4 +172,4 @@ def tune(
                     break
     at, accuracy, loss = (np.array(column) for column in zip(*measured, strict=True))
     finite = np.where(np.isfinite(loss), loss, np.nan)
-    return Tuned(at.astype(np.int64), accuracy, finite, estimates, received, amplitudes, active, means)
+    return Tuned(at.astype(np.int64), accuracy, finite, estimates, received, amplitudes, active, means, payloads)

@@ -55,7 +55,8 @@ def test_the_golden_vectors_are_those_of_the_explicit_sums():
     golden = conformance.read_golden()
     assert conformance.GOLDEN.stat().st_size < 100 * 1024
     for name, values in golden_parts.golden().items():
-        assert golden.pop(name) == pytest.approx(values, rel=1e-8, abs=1e-8 * np.abs(values).max()), name
+        # Sine and logarithm of single precision, which the draws are made of, differ in their last bits between processors.
+        assert golden.pop(name) == pytest.approx(values, rel=5e-6, abs=5e-6 * np.abs(values).max()), name
     assert golden == {}
 
 

@@ -266,7 +266,7 @@ def test_whitening_is_the_inverse_of_the_stated_covariance(devices, seen, artifi
     rng = np.random.default_rng(seed)
     d = rng.normal(size=(2, seen)) + 1j * rng.normal(size=(2, seen))
     r = rng.normal(size=(2, seen, devices)) + 1j * rng.normal(size=(2, seen, devices))
-    weights = audit._whitened(d, artificial * r, n0)
+    weights = audit.whitened(d, artificial * r, n0)
     for t in range(2):
         columns = np.concatenate((r[t].real, r[t].imag))
         covariance = n0 / 2 * np.eye(2 * seen) + artificial**2 * columns @ columns.T

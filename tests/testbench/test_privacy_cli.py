@@ -22,7 +22,7 @@ from testbench.privacy import figures
 from testbench.privacy.canaries import plant, score
 from testbench.privacy.comparisons import accounting_gap, better_estimates
 from testbench.privacy.design import design
-from testbench.privacy.membership_run import canary_run, canary_scenario, membership, one_run
+from testbench.privacy.membership_run import canary_run, canary_scenario, exposed_scenario, membership, one_run
 from testbench.privacy.plan import make_plan, scenario_of
 from testbench.privacy.tuning import InProcessAir, tune
 from testbench.runner import Watcher, prepare
@@ -261,6 +261,27 @@ def test_audits_of_runs_from_the_command_line(run, tmp_path, sharp):
     assert "Known-candidate attack over 2 runs" in out
     for name in ("audit-one-run.csv", "audit-membership.csv", "membership.png", "membership.csv"):
         assert (tmp_path / "a" / name).stat().st_size > 0
+
+
+def test_a_one_run_audit_states_every_analysis_with_its_assumption_and_refutes_the_printed_plan(run, tmp_path, sharp):
+    base = tmp_path / "s.toml"
+    base.write_text(exposed_scenario(990, devices=2).to_toml(), encoding="utf-8")
+    sets = [x for s in ("federation.rounds=150", "task.validation_examples=20") for x in ("--set", s)]
+    code, out, err = run(
+        "audit", "s.toml", "--one-run", "--canaries", "990", "--epsilon", "4", "--as-printed", "--out", "a", *sets
+    )
+    assert code == 1
+    assert 'the claim "paper, as printed" of epsilon = 4' in err
+    assert re.search(r"paper, as printed +4 +\S+ +violated", out)
+    assert re.search(r"gdp +5\.\d+ +\S+ +holds", out)
+    with (tmp_path / "a" / "audit-one-run-limits.csv").open(encoding="utf-8") as file:
+        rows = {row["analysis"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["guesses, any mechanism", "guesses, Gaussian claim", "surest guesses", "known coins"]
+    assert [row["held_against_claims"] for row in rows.values()] == ["True", "True", "False", "True"]
+    assert all(name in out and row["assumption"].split(",")[0] in out for name, row in rows.items())
+    limits = [float(row["epsilon_lower_bound"]) for row in rows.values()]
+    assert 4.0 < limits[3] < 5.7
+    assert max(limits[:2]) < limits[3]
 
 
 # Short runs and figures ------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ __all__ = [
     "gaussian_rejected",
     "mu_lower_bound",
     "p_value",
+    "scored",
 ]
 
 # Where the p-value need not be monotonic, its first crossing is looked for on so many points.
@@ -134,7 +135,7 @@ def count_correct(scores: ArrayLike, included: ArrayLike, guesses: int) -> int:
     ``included`` [m]: the coins. Ties go by position, which knows nothing of the coins. Raises
     :class:`learning.privacy.errors.PrivacyError` where shapes or numbers do not fit.
     """
-    s, coins = _canaries(scores, included)
+    s, coins = scored(scores, included)
     if not 0 <= guesses <= s.size:
         raise PrivacyError(f"the auditor can guess for 0 .. {s.size} canaries, got {guesses}")
     order = np.argsort(s, kind="stable")
@@ -186,7 +187,7 @@ def audit_one_run(
     Both analyses of all of them share the probability of error, so that the best ones keep the confidence. Raises
     :class:`learning.privacy.errors.PrivacyError` where shapes or numbers do not fit.
     """
-    s, coins = _canaries(scores, included)
+    s, coins = scored(scores, included)
     tried = (guesses,) if isinstance(guesses, int) else tuple(guesses)
     if not tried:
         raise PrivacyError("a one-run audit needs at least one number of guesses")
@@ -210,7 +211,8 @@ def audit_one_run(
     )
 
 
-def _canaries(scores: ArrayLike, included: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def scored(scores: ArrayLike, included: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores and coins as arrays [m]. Raises :class:`learning.privacy.errors.PrivacyError` where they do not fit."""
     s, coins = np.asarray(scores, np.float64), np.asarray(included, np.bool_)
     if s.ndim != 1 or s.shape != coins.shape or s.size == 0:
         raise PrivacyError(f"scores and coins must be one per canary, got shapes {s.shape} and {coins.shape}")

@@ -109,40 +109,33 @@ class Exposer:
         self, first: int, sounded: Complexes, inverse: NDArray[np.complex128], sends: Bools
     ) -> tuple[Floats, Floats | None]:
         rounds, _, devices = sounded.shape
-        if self.exact and not self._discrete:
-            energy, axes = sends.astype(np.float64), sends.astype(np.float64)[:, :, None]
-            if self.coincide and (self._config.offsets.phase_rad.on or self._config.offsets.phase_jitter_rad.on):
-                turned = self._turned(sends[:, :, None].astype(np.complex128), first)
-                axes = np.concatenate((turned.real, turned.imag), axis=2)
-        else:
-            energy, axes = np.zeros((rounds, devices)), None
-            parts = []
-            for propagation, antennas, heard in self._places(first, sounded):
-                if propagation.channel.flat and (self.coincide or not self._discrete):
-                    met = propagation.aged(heard, first).astype(np.complex128)
-                    unit = met.transpose(0, 2, 1) * inverse[:, :, None]
-                    parts.append(unit)
-                    energy += np.square(np.abs(unit)).sum(axis=2)
+        energy, axes = np.zeros((rounds, devices)), []
+        for place, (propagation, heard) in enumerate(self._places(first, sounded)):
+            if place == 0 and self._carrier.exact and (self.coincide or not self._discrete):
+                unit = sends[:, :, None].astype(np.complex128)  # as they mean to, to the last bit
+            elif propagation.channel.flat and (self.coincide or not self._discrete):
+                met = propagation.aged(heard, first).astype(np.complex128)
+                unit = met.transpose(0, 2, 1) * inverse[:, :, None]
+            else:
+                if propagation.channel.flat:  # one path, as it is when the payload is on the air
+                    a, tau = propagation.aged(heard, first)[..., None], np.zeros((rounds, devices, 1))
                 else:
-                    if propagation.channel.flat:  # one path, as it is when the payload is on the air
-                        a, tau = propagation.aged(heard, first)[..., None], np.zeros((rounds, devices, 1))
-                    else:
-                        moving, tau = propagation.channel.paths(devices, first, rounds, antennas)
-                        a = moving[..., 0]
-                    energy += self._echoes(propagation, a, tau, first) * np.square(np.abs(inverse))
-                    parts.append(np.zeros((rounds, devices, 0), np.complex128))
-            if self.coincide:
-                turned = self._turned(np.concatenate(parts, axis=2), first)
-                axes = np.concatenate((turned.real, turned.imag), axis=2)
+                    moving, tau = propagation.channel.paths(devices, first, rounds, heard.shape[1])
+                    a = moving[..., 0]
+                energy += self._echoes(propagation, a, tau, first) * np.square(np.abs(inverse))
+                continue
+            energy += np.square(np.abs(unit)).sum(axis=2)
+            turned = self._turned(unit, first)
+            axes += [turned.real] + ([turned.imag] if turned.imag.any() else [])
         if self._config.clock.sampling_ppm.on and self._config.fidelity == "waveform":
             energy = energy / (1.0 + 1e-6 * self._offsets.sampling_ppm(devices, first, rounds))
-        return energy, axes if self.coincide else None
+        return energy, np.concatenate(axes, axis=2) if self.coincide else None
 
-    def _places(self, first: int, sounded: Complexes) -> list[tuple[Propagation, int, Complexes]]:
-        found = [(self._propagation, sounded.shape[1], sounded)]
+    def _places(self, first: int, sounded: Complexes) -> list[tuple[Propagation, Complexes]]:
+        found = [(self._propagation, sounded)]
         if self._listener is not None:
             there = self._listener.sounded(sounded.shape[2], first, sounded.shape[0])
-            found.append((self._listener.propagation, there.shape[1], there))
+            found.append((self._listener.propagation, there))
         return found
 
     def _turned(self, unit: NDArray[np.complex128], first: int) -> NDArray[np.complex128]:

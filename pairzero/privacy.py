@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pairzero.commands import PathLike, Settings, _console, _loaded
 
 if TYPE_CHECKING:
+    from testbench.privacy.energy_attack import EnergyVerdict
     from testbench.privacy.phy_audit import AuditResult
     from testbench.privacy.plan import PlanReport
+    from testbench.privacy.verify import Verification
     from testbench.scenario import Scenario
 
-__all__ = ["audit", "figure", "plan"]
+__all__ = ["audit", "figure", "plan", "verify"]
 
 
 def plan(
@@ -95,6 +97,23 @@ def audit(
     planned, examples = scenario_of(_chosen(scenario, settings), options | printed)
     short, design = phy_design(planned, rounds, examples)
     return audit_phy(short, design, trials, dict(claim or {}))
+
+
+def verify(source: Scenario | PathLike, *, settings: Settings | None = None) -> Verification | EnergyVerdict:
+    """Compute the privacy of every device from what the adversary receives, and hold the claim against it.
+
+    :param source: a scenario (loaded, a file, or a shipped one), or the folder of a run
+    :returns: ``devices``, each with ``computed_mu``, ``epsilon`` and ``margin``; ``refuted``, those that have more than is claimed
+
+    >>> result = verify("tight", settings={"federation.rounds": 20})
+    >>> [device.refuted for device in result.devices]
+    [False, False, False, False, False]
+    """
+    from testbench.privacy.verify_command import verify_run, verify_scenario
+
+    if isinstance(source, (str, Path)) and (Path(source) / "journal.sqlite").is_file():
+        return verify_run(Path(source))
+    return verify_scenario(_loaded(source, settings))
 
 
 def figure(name: str, out: PathLike, *, quick: bool = False) -> Path:

@@ -253,8 +253,8 @@ def _prepare(tap: Tap, worlds: Worlds, config: LinkConfig, n0: float) -> tuple[i
 
 def _pattern(units: Complexes, covering: Complexes | None, n0: float, joint: bool) -> Floats:
     """What to send along n directions so that it is told apart best: unit vectors, or signs. [T, n]."""
-    whitened = np.stack([whitened(units[..., j], covering, n0) for j in range(units.shape[2])], axis=-1)
-    form = (units.conj().transpose(0, 2, 1) @ whitened).real
+    weighed = np.stack([whitened(units[..., j], covering, n0) for j in range(units.shape[2])], axis=-1)
+    form = (units.conj().transpose(0, 2, 1) @ weighed).real
     vectors = np.linalg.eigh(0.5 * (form + form.transpose(0, 2, 1)))[1][..., -1]
     if joint:
         return np.asarray(vectors)

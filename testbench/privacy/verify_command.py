@@ -22,7 +22,7 @@ from testbench.privacy.verify import Verification, verify
 from testbench.run_folder import RunFolder
 from testbench.scenario import Scenario, load
 
-__all__ = ["run_verify", "verify_scenario"]
+__all__ = ["run_verify", "verify_run", "verify_scenario"]
 
 _SHOWN = 12  # devices of the table; the others are in the CSV
 _TRIALS = 20_000
@@ -38,7 +38,7 @@ def run_verify(console: Console, source: str, overrides: list[str] | None, out: 
     if (folder / "journal.sqlite").is_file():
         if overrides:
             raise TestbenchError(f"{source} is a run, whose settings are what they were; leave out --set")
-        found = _of_run(console, RunFolder.existing(folder))
+        found = verify_run(folder, console)
     else:
         found = verify_scenario(load(source, overrides), console)
     if isinstance(found, EnergyVerdict):
@@ -74,7 +74,12 @@ def _counts(scenario: Scenario) -> list[int]:
     return [len(shard) for shard in shards(data.strata, scenario.federation, data.files)]
 
 
-def _of_run(console: Console, folder: RunFolder) -> Verification | EnergyVerdict:
+def verify_run(path: Path, console: Console | None = None) -> Verification | EnergyVerdict:
+    """Verify what the run in the folder ``path`` says that it spent.
+
+    :raises TestbenchError: no run, one that claims nothing or sent nothing, or one whose plan cannot be told any more
+    """
+    folder, console = RunFolder.existing(path), console or Console(quiet=True)
     scenario = folder.load_scenario()
     if not scenario.privacy.on:
         raise TestbenchError(f"{folder.path} claims no privacy; verify a run with privacy.epsilon, or a scenario")

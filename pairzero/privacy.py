@@ -103,7 +103,7 @@ def verify(source: Scenario | PathLike, *, settings: Settings | None = None) -> 
     """Compute the privacy of every device from what the adversary receives, and hold the claim against it.
 
     :param source: a scenario (loaded, a file, or a shipped one), or the folder of a run
-    :returns: ``devices``, each with ``computed_mu``, ``epsilon`` and ``margin``; ``refuted``, those that have more than is claimed
+    :returns: ``devices``, each with ``computed_mu``, ``epsilon``, ``margin``; ``refuted``, those that have more than is claimed
 
     >>> result = verify("tight", settings={"federation.rounds": 20})
     >>> [device.refuted for device in result.devices]

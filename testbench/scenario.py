@@ -443,11 +443,11 @@ def _nearest(place: list[str], given: Any) -> str | None:
     keys, known = keys_at(place[:-1]), all_keys()
     leaves = {path.split(".")[-1]: path for path in reversed(known)}
     start = f"{place[-1]}_"
-    some = () if isinstance(given, dict) else leaves  # no single setting is a section cut short
+    some: dict[str, str] = {} if isinstance(given, dict) else leaves  # no single setting is a section
     here, elsewhere = [key for key in keys if key.startswith(start)], [key for key in some if key.startswith(start)]
-    for candidates, cutoff in ((keys, 0.8), (leaves, 0.999), (here, 0.0), (elsewhere, 0.0), (keys, 0.6), (leaves, 0.7)):
+    for candidates, cutoff in ((keys, 0.8), (some, 0.999), (here, 0.0), (elsewhere, 0.0), (keys, 0.6), (some, 0.7)):
         for near in difflib.get_close_matches(place[-1], candidates, n=1, cutoff=cutoff):
-            return leaves[near] if candidates is leaves or candidates is elsewhere else ".".join([*place[:-1], near])
+            return leaves[near] if candidates is some or candidates is elsewhere else ".".join([*place[:-1], near])
     if len(place) > 1:  # a section that exists: what its keys share with the path is its name
         return None
     inner = ".".join([*place, *list(given)[:1]]) if isinstance(given, dict) else ".".join(place)

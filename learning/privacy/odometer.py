@@ -156,7 +156,7 @@ class Odometer:
             raise PrivacyError(f"the schedule ends after {len(self._schedule.mu)} rounds; announce a longer one")
         if not self._sampled:
             return float(mu_t)
-        announced = float(self._schedule.mu[self._rounds])
+        announced = float(self._schedule.announced[self._rounds])
         if mu_t > announced * (1 + _SLACK):
             raise PrivacyError(
                 f"round {self._rounds + 1} at mu = {mu_t:g} is louder than the {announced:g} that the schedule announces"

@@ -13,7 +13,7 @@ from learning.privacy.errors import PrivacyError
 from learning.privacy.gdp import compose
 from learning.privacy.sensitivity import Relation
 
-__all__ = ["PRINTED_NOISE", "Csi", "Release", "Sampling", "adversary_n0", "gaussian_mu"]
+__all__ = ["PRINTED_NOISE", "Csi", "Release", "Sampling", "adversary_n0", "envelope", "gaussian_mu"]
 
 Floats = npt.NDArray[np.float64]
 Sampling = Literal["poisson", "fixed_size", "shuffled"]
@@ -38,6 +38,7 @@ class Release:
     :param csi: ``perfect``; ``realised`` or ``tail``: the channel gains are charged as :mod:`learning.privacy.gain_bound`
         does; ``unbounded``: gains may exceed 1 and nothing was done about it, which every accountant refuses
     :param extra_delta: probability of an event in which nothing is claimed, added to delta
+    :param table: float64[T, K]: mu of every device in every round, of which ``mu`` then is the envelope (:func:`envelope`)
     :raises PrivacyError: a negative or undefined mu, a rate outside (0, 1], or an unknown word
     """
 
@@ -47,6 +48,7 @@ class Release:
     relation: Relation = "client_value"
     csi: Csi = "perfect"
     extra_delta: float = 0.0
+    table: Floats | None = None
 
     def __post_init__(self) -> None:
         mu = np.array(self.mu, np.float64)
@@ -78,13 +80,30 @@ class Release:
         """Whether amplification by sampling is claimed; a rate of 1 claims none."""
         return self.sampling_rate is not None and (self.sampling_rate < 1 or self.sampling != "poisson")
 
+    @property
+    def announced(self) -> Floats:
+        """What each round costs its most exposed device. [T]."""
+        return self.mu if self.table is None else np.asarray(self.table.max(axis=1))
+
     def scaled(self, factor: float) -> Release:
         """The same release with every mu times ``factor``."""
-        return replace(self, mu=self.mu * factor)
+        return replace(self, mu=self.mu * factor, table=None if self.table is None else self.table * factor)
 
     def prefix(self, rounds: int) -> Release:
         """The first ``rounds`` rounds."""
-        return replace(self, mu=self.mu[:rounds])
+        if self.table is None:
+            return replace(self, mu=self.mu[:rounds])
+        some = self.table[:rounds]
+        return replace(self, mu=envelope(some), table=some)
+
+
+def envelope(table: Floats) -> Floats:
+    """For each i the largest i-th largest mu of any device, [T] from mu [T, K]: a sequence that costs no device less.
+
+    Rounds compose in any order, and each costs more the larger its mu is, so that a sequence which is at least as large as a
+    device's in sorted order costs at least as much. Rounds' own maxima would do as well, and cost more where fades differ.
+    """
+    return np.asarray(np.sort(table, axis=0)[::-1].max(axis=1)) if table.size else np.zeros(len(table))
 
 
 def adversary_n0(n0: float, advantage_db: float = 0.0, antennas: int = 1) -> float:

@@ -10,13 +10,14 @@ and a run costs it the sum over its rounds, exactly. What is claimed is the devi
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learning.privacy.errors import PrivacyError
 from learning.privacy.gain_bound import GainLaw, choose_g_max, gain_law, tail_failure
-from learning.privacy.release import Csi, Release, adversary_n0
+from learning.privacy.release import Csi, Release, adversary_n0, envelope
 from learning.privacy.sensitivity import Relation, Sensitivity
 from phy.config import LinkConfig
 from phy.exposure import symbol_gram
@@ -155,29 +156,30 @@ class Charging:
         return np.asarray(found, np.float64)
 
     def mu(self, amplitudes: Floats, noise: Floats | float, *, as_printed: bool = False) -> Floats:
-        """mu_t of the device that is charged: the most exposed one, or of each round's under sampling. [T]."""
-        return np.sqrt(self.charged(self.squares(amplitudes, noise, as_printed=as_printed)))
-
-    def charged(self, squares: Floats) -> Floats:
-        """Of mu^2 [T, K] what the release is charged. [T].
-
-        Without sampling Gaussian rounds add up, so that it is the device with the largest sum. Under sampling nothing so simple
-        holds, and every round is charged its loudest device.
-        """
-        if self.sampling_rate is not None:
-            return np.asarray(squares.max(axis=1))
-        return np.asarray(squares[:, int(np.argmax(squares.sum(axis=0)))])
+        """mu_t of the device that loses most over the run (under sampling, of the one that loses most in each round). [T]."""
+        return self.release(amplitudes, noise, as_printed=as_printed).announced
 
     def release(self, amplitudes: Floats, noise: Floats | float, *, as_printed: bool = False) -> Release:
-        """The whole run's."""
-        return self._release(self.mu(amplitudes, noise, as_printed=as_printed))
+        """The whole run's: of the device with the largest sum of mu^2, as Gaussian rounds add up.
+
+        Under sampling nothing so simple holds: it is a sequence that costs no device less than its own
+        (:func:`learning.privacy.release.envelope`).
+        """
+        squares = self.squares(amplitudes, noise, as_printed=as_printed)[:, self.victims]
+        if self.sampling_rate is None:
+            return self._release(np.sqrt(squares[:, int(np.argmax(squares.sum(axis=0)))]))
+        table = np.sqrt(squares)
+        if np.ptp(table, axis=1).max(initial=0.0) <= 1e-6 * table.max(initial=0.0):  # all alike: rounds keep their order
+            return self._release(table.max(axis=1))
+        return self._release(envelope(table), table)
 
     def release_of(self, device: int, squares: Floats) -> Release:
         """Device ``device``'s own, from mu^2 [T, K]."""
         return self._release(np.sqrt(squares[:, device]))
 
-    def _release(self, mu: Floats) -> Release:
-        return Release(mu, sampling_rate=self.sampling_rate, relation=self.relation, csi=self.csi, extra_delta=self.extra_delta)
+    def _release(self, mu: Floats, table: Floats | None = None) -> Release:
+        words: dict[str, Any] = {"relation": self.relation, "csi": self.csi, "extra_delta": self.extra_delta}
+        return Release(mu, sampling_rate=self.sampling_rate, table=table, **words)
 
     def at_gain(self, amplitudes: Floats, noise: Floats, gain: float, *, as_printed: bool = False) -> Release:
         """The release if the loudest device arrived ``gain`` times as loud as the aligned amplitude in every round."""

@@ -85,7 +85,7 @@ class Design:
     @property
     def mu(self) -> Floats:
         """The true mu_t against the stated adversary."""
-        return self.release.mu
+        return self.release.announced
 
     @property
     def full_scale(self) -> float:

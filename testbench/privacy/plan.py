@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -253,7 +253,7 @@ class _Planner:
     def _epsilons(self, release: Release, convolve: bool) -> dict[str, float]:
         """By every accountant that can say; ``convolve``: also under sampling."""
         found = {}
-        plain = Release(release.mu, relation=release.relation, csi=release.csi, extra_delta=release.extra_delta)
+        plain = replace(release, sampling_rate=None)
         for name, accountant in self._accountants.items():
             counted = release if name == "pld" else plain
             if accountant.supports(counted) is None and (convolve or not counted.sampled):

@@ -37,15 +37,20 @@ def observing_link(design: Design) -> LinkConfig:
     return in_process(design.link.model_copy(update={"receiver": "matched", "impairments": {}}))
 
 
-def observed_squares(design: Design, link: Link, rounds: Integers, devices: int, present: Bools | None = None) -> Floats:
+def observed_squares(
+    design: Design, link: Link, rounds: Integers, devices: int, present: Bools | None = None
+) -> tuple[Floats, Floats]:
     """mu^2 [B, K] of ``rounds`` [B] of a plan, as ``link`` (of :func:`observing_link`) carries them; 0 for colluders.
+
+    Beside it by how much single precision may have moved it [B, K]: a payload that is far below a burst's preamble, or below
+    the noise, is the difference of large numbers.
 
     :param present: bool[K], who is on the air in all of them; None: everybody
     """
     n = design.directions.count
     blocks = max(1, _BLOCK_ELEMENTS // (devices * n * max(1, _width(link, rounds[:1], devices, n, present))))
     parts = [_squares(design, link, rounds[low : low + blocks], devices, present) for low in range(0, len(rounds), blocks)]
-    return np.concatenate(parts)
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _width(link: Link, one: Integers, devices: int, n: int, present: Bools | None) -> int:
@@ -53,7 +58,7 @@ def _width(link: Link, one: Integers, devices: int, n: int, present: Bools | Non
     return int(link.observe(one, np.zeros((1, devices, n)), who).shape[1])
 
 
-def _squares(design: Design, link: Link, rounds: Integers, devices: int, present: Bools | None) -> Floats:
+def _squares(design: Design, link: Link, rounds: Integers, devices: int, present: Bools | None) -> tuple[Floats, Floats]:
     n, count, clip = design.directions.count, len(rounds), design.link.clip
     who = None if present is None else np.repeat(present[None], count, axis=0)
     columns, largest = [], np.zeros(count)
@@ -80,7 +85,13 @@ def _squares(design: Design, link: Link, rounds: Integers, devices: int, present
     for k in range(devices):
         block = exposed[:, k * n : (k + 1) * n, k * n : (k + 1) * n]
         found[:, k] = block[:, 0, 0] if n == 1 else [_largest(one, design.directions.joint) for one in block]
-    return np.where(charging.victims, np.maximum(charging.ratio**2 * found, 0.0), 0.0)
+    found = np.where(charging.victims, np.maximum(charging.ratio**2 * found, 0.0), 0.0)
+    # An error of the last bit of the largest number in every sample: along the response, and on its own.
+    norm = np.sqrt(np.maximum(np.einsum("bii->bi", gram), 0.0)).reshape(count, devices, n).max(axis=2)
+    last = (_EPS * (largest + own))[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        doubt = found * (2.0 * last * norm + response.shape[1] * np.square(last)) / np.square(norm)
+    return found, np.where(norm > 0, doubt, 0.0)
 
 
 def _largest(block: Floats, joint: bool) -> float:

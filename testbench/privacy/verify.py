@@ -101,12 +101,12 @@ def check_plan(scenario: Scenario, design: Design) -> None:
     chosen = _sample(design, _affordable(design, devices, symbols=120_000, slots=100))
     if design.settings.as_printed or chosen.size == 0:  # the printed formulas are known to claim too little, and say so
         return
-    seen, _ = _carried(scenario, design, chosen, None, quick=True)
+    seen, doubt, _ = _carried(scenario, design, chosen, None, quick=True)
     charged = design.squares[chosen]
     tail = design.charging.csi == "tail"
     of_a_round, of_a_run = (_WITHOUT_NOISE,) * 2 if design.charging.n0 == 0 else (_OF_A_ROUND, _OF_A_RUN)
-    over = seen > charged * (1.0 + of_a_round) + _NOTHING
-    more = seen.sum(axis=0) > charged.sum(axis=0) * (1.0 + of_a_run) + _NOTHING
+    over = seen - doubt > charged * (1.0 + of_a_round) + _NOTHING
+    more = (seen - doubt).sum(axis=0) > charged.sum(axis=0) * (1.0 + of_a_run) + _NOTHING
     if more.any() or (over.any() and not tail):
         device = int(np.argmax(np.where(more, seen.sum(axis=0), over.any(axis=0))))
         parts = [
@@ -151,7 +151,8 @@ def verify(
     kept[alive] = True
     budget = _affordable(design, devices, symbols=400_000_000, slots=2500)
     chosen = _sample(design, budget, kept)
-    seen, through = _carried(scenario, design, chosen, absent, progress=progress)
+    seen, doubt, through = _carried(scenario, design, chosen, absent, progress=progress)
+    doubtful = np.divide(doubt.sum(axis=0), seen.sum(axis=0), out=np.zeros(devices), where=seen.sum(axis=0) > 0)
     charged = np.where(kept[:, None], design.squares, 0.0)
     full = charged.copy()
     if chosen.size < np.count_nonzero(kept & (design.amplitudes > 0)):
@@ -166,7 +167,7 @@ def verify(
         own = design.charging.release_of(k, full)
         found = accountant.epsilon(own, design.settings.delta) if np.isfinite(own.mu).all() else math.inf
         mus = math.sqrt(charged[:, k].sum()), math.sqrt(full[:, k].sum())
-        tolerance = _WITHOUT_NOISE if design.charging.n0 == 0 else _OF_A_CLAIM
+        tolerance = (_WITHOUT_NOISE if design.charging.n0 == 0 else _OF_A_CLAIM) + float(doubtful[k])
         verdicts.append(DeviceVerdict(k, *mus, found, epsilon - found, tolerance))
     return Verification(epsilon, design.settings.delta, len(alive), len(chosen), through, tuple(verdicts))
 
@@ -201,24 +202,25 @@ def _carried(
     *,
     quick: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Floats, str]:
-    """(mu^2 [B, K], through which air): the scenario's own where it gives the same twice, else the emulated one."""
+) -> tuple[Floats, Floats, str]:
+    """(mu^2 [B, K], its doubt, through which air): the scenario's own where it gives the same twice, else the emulated one."""
     devices, config = scenario.federation.devices, observing_link(design)
     config, through = _air(scenario, design, _light(config), rounds, quick)
     link = Link(config, scenario.seed, listener=design.listener)
     partial = absent or {}
-    out = np.empty((len(rounds), devices))
+    out, doubt = np.empty((len(rounds), devices)), np.empty((len(rounds), devices))
     whole = np.array([index for index, t in enumerate(rounds.tolist()) if t not in partial], np.int64)
     step = max(1, len(whole) // 20)
     for low in range(0, len(whole), step):
         part = whole[low : low + step]
-        out[part] = observed_squares(design, link, rounds[part], devices)
+        out[part], doubt[part] = observed_squares(design, link, rounds[part], devices)
         if progress is not None:
             progress(int(low + len(part)), len(rounds))
     for index, t in enumerate(rounds.tolist()):
         if t in partial:
-            out[index] = observed_squares(design, link, rounds[index : index + 1], devices, partial[t])[0]
-    return out, through
+            one = observed_squares(design, link, rounds[index : index + 1], devices, partial[t])
+            out[index], doubt[index] = one[0][0], one[1][0]
+    return out, doubt, through
 
 
 def _light(config: LinkConfig) -> LinkConfig:

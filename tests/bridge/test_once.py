@@ -124,7 +124,7 @@ def test_a_server_started_anew_is_not_asked_to_send_what_may_have_been_sent() ->
         with AirClient(endpoint, {}, 1):
             asking.join(20)
         assert [type(error) for error in failures] == [ServerGone]
-        assert "round 5 was under way; it may have been on the air" in str(failures[0])
+        assert "its round may have been on the air" in str(failures[0])
         assert radio.sent == Counter()
         # A session that is lost between rounds is opened anew, and the round sent: nothing was under way.
         client.aggregate(6, payloads_of(6)[0])

@@ -16,6 +16,7 @@ from bridge.process import AirServerProcess
 from bridge.secrets import derive, destroy_secret, link_secret, make_secret, read_secret
 from bridge.server import InprocAirServer
 from bridge.sessions import SessionStore, session_id
+from tests.bridge.fakes import FakeLink
 
 CONFIG = {"backend": "numpy", "csi": {"estimator": "perfect"}}
 ROUNDS, PAYLOADS = np.arange(4), np.full((4, 2, 1), 0.25)
@@ -73,7 +74,7 @@ def test_what_is_derived_differs_by_label_and_by_secret() -> None:
 
 
 def test_the_session_id_is_that_of_the_question_alone() -> None:
-    stores = [SessionStore(lambda *_: None, 4, secret) for secret in (None, SECRET)]
+    stores = [SessionStore(lambda *_: FakeLink({}, 0), 4, secret) for secret in (None, SECRET)]
     ids = [[store.open(CONFIG, 3)[0], store.open(CONFIG, 3, NONCE)[0]] for store in stores]
     assert ids[0] == ids[1] == [session_id(CONFIG, 3), session_id(CONFIG, 3, NONCE)]
     assert ids[0][0] != ids[0][1]

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learning.privacy.accountants import find
 from learning.privacy.errors import PrivacyError
-from learning.privacy.release import Release, adversary_n0, gaussian_mu
+from learning.privacy.release import Release, adversary_n0, envelope, gaussian_mu
 from learning.privacy.sensitivity import Sensitivity, delta_warning
 
 
@@ -108,3 +109,20 @@ def test_release_is_checked_and_kept_from_change() -> None:
 def test_bad_releases(arguments) -> None:
     with pytest.raises(PrivacyError):
         Release(**arguments)
+
+
+def test_a_table_of_devices_is_charged_what_costs_none_of_them_less():
+    """The envelope of sorted rounds, by the accountant itself; less than each round's loudest device where they take turns."""
+    rng = np.random.default_rng(3)
+    table = rng.uniform(0.0, 0.6, (40, 3)) * np.array([1.0, 0.9, 0.4])
+    words = {"sampling_rate": 0.1, "relation": "record_add_remove"}
+    whole = Release(envelope(table), table=table, **words)
+    assert whole.announced.tolist() == table.max(axis=1).tolist()
+    accountant = find("pld")()
+    for release in (whole, whole.prefix(15), whole.scaled(1.5)):
+        alone = [accountant.epsilon(Release(column, **words), 1e-5) for column in release.table.T]
+        claimed = accountant.epsilon(release, 1e-5)
+        assert max(alone) <= claimed * (1 + 1e-9)
+        assert claimed < 0.97 * accountant.epsilon(Release(release.announced, **words), 1e-5)
+    same = np.repeat(table[:, :1], 3, axis=1)
+    assert np.sort(Release(envelope(same), table=same, **words).mu) == pytest.approx(np.sort(same[:, 0]))

@@ -51,6 +51,7 @@ class Oracle:
         self.change = change  # of one symbol in units of full scale; of the norm of all where clipped jointly
         self.devices = data["federation"]["devices"]
         self.colluders = set(privacy.get("adversary", {}).get("colluders", ()))
+        self.doubt = 0.0  # relative error of mu^2 that single precision may have made, the largest so far
 
     def round(self, t: int, present: np.ndarray | None = None) -> np.ndarray:
         """mu^2 [K] in round t."""
@@ -62,6 +63,9 @@ class Oracle:
             up[0, k, j] = self.clip
             seen = [self.link.observe(np.array([t]), p, who)[0].astype(np.complex128) for p in (up, -up)]
             half = (seen[0] - seen[1]) / 2
+            if (size := float(np.linalg.norm(half))) > 0:
+                last = 1.2e-7 * float(np.abs(seen).max()) / size
+                self.doubt = max(self.doubt, 2 * last + half.size * last**2)
             columns.append(np.concatenate((half.real, half.imag)))
         a = np.array(columns).T  # [2D, K n]
         s = float(np.atleast_1d(self.noise)[min(t, np.atleast_1d(self.noise).size - 1)])

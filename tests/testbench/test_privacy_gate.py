@@ -173,20 +173,24 @@ def test_no_claim_of_any_scenario_is_smaller_than_the_truth(data: dict[str, Any]
     total = truth.sum(axis=0)
     # The claim, against the oracle's own conversion: exact without sampling, from below with it.
     worst = epsilon_of(float(np.sqrt(total.max())), scenario.privacy.delta)
+    told = 3e-4 + oracle.doubt
     if made.sampling_rate is None:
-        assert made.epsilon["gdp"] >= worst * (1 - 3e-4) - 1e-9
-        assert made.planned_epsilon >= worst * (1 - 3e-4) - 1e-9
+        assert made.epsilon["gdp"] >= worst * (1 - told) - 1e-9
+        assert made.planned_epsilon >= worst * (1 - told) - 1e-9
     else:
-        assert (made.release.mu**2 >= truth.max(axis=1) * (1 - 2e-3) - 1e-12).all()
+        # Rounds compose in any order: what is charged is no less than any device's own, both sorted.
+        charged, own = np.sort(made.release.mu**2)[:, None], np.sort(truth, axis=0)
+        assert (charged >= own * (1 - 2e-3 - oracle.doubt) - 1e-12).all()
     if made.settings.on_budget == "stop" and made.settings.schedule != "full_power":
         assert made.planned_epsilon <= made.settings.epsilon * (1 + 1e-9)
     # What verify computes is the truth, from both sides. (For a receiver without noise, as far as single precision tells.)
     computed = np.zeros(devices)
     for one in found.devices:
         computed[one.device] = one.computed_mu**2
-    assert (computed <= total * (1 + (2e-3 if oracle.variance > 0 else 0.05)) + 1e-10).all()
+    alike = oracle.doubt + (2e-3 if oracle.variance > 0 else 0.05)
+    assert (computed <= total * (1 + alike) + 1e-10).all()
     if oracle.variance > 0:
-        assert computed == pytest.approx(total, rel=2e-3, abs=1e-10)
+        assert computed == pytest.approx(total, rel=alike, abs=1e-10)
     # Somebody is missing: costs, added up as the run adds them, stay above the most exposed device's truth.
     charges = PlannedCharges(made, scenario.seed)
     spent, partly = 0.0, np.zeros(devices)
@@ -200,7 +204,7 @@ def test_no_claim_of_any_scenario_is_smaller_than_the_truth(data: dict[str, Any]
         spent += charges.bound(t, present) ** 2
         charges.commit(t, present)
         partly += oracle.round(t, present)
-    assert spent >= partly.max() * (1 - 2e-3) - 1e-10
+    assert spent >= partly.max() * (1 - 2e-3 - oracle.doubt) - 1e-10
 
 
 def test_the_gate_lets_enough_through() -> None:

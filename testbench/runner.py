@@ -16,6 +16,7 @@ from learning.uplink import Uplink
 from phy.effects import without_effect
 from testbench.errors import RunFolderError
 from testbench.memory import peak_rss_mib
+from testbench.privacy.booking import book
 from testbench.privacy.reporting import privacy_keys
 from testbench.privacy.run_secret import RunSecret, run_secret
 from testbench.privacy.secrecy import refuse_link, refuse_public_seed
@@ -103,9 +104,15 @@ def run_scenario(
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
         planned = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
-        with open_uplink(planned, hidden) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
+        booking = book(scenario, folder, data, plan, hidden, resume, watcher.say)
+        with (
+            booking or nullcontext(),
+            open_uplink(planned, hidden) if uplink is None else nullcontext(uplink) as opened,
+            ExitStack() as stack,
+        ):
             watcher.say(f"uplink: {opened.where}")
             refuse_link(scenario, opened.description, opened.where)
+            carrier = opened.uplink if booking is None else booking.watched(opened.uplink)
             with Journal(folder.journal) as journal:
                 guard = _guard(plan, scenario)
                 host = _host(stack, scenario, watcher, hidden)
@@ -116,13 +123,13 @@ def run_scenario(
                         data,
                         scenario.federation,
                         scenario.zeroth_order,
-                        opened.uplink,
+                        carrier,
                         journal,
                         guard,
                         device_secrets=own_secrets,
                     )
                 else:
-                    federation = host.federation(objective, data, opened.uplink, journal, guard)
+                    federation = host.federation(objective, data, carrier, journal, guard)
                 for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
                     watcher.say(f"note: {note}")
                     notes.append(note)
@@ -130,6 +137,11 @@ def run_scenario(
                 evaluations = _go(federation, scenario, watcher, _label(scenario), folder)
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
+        with Journal(folder.journal, read_only=True) as journal:
+            totals = LinkTotals.of(journal)
+            privacy = privacy_keys(scenario, plan, journal, federation.stopped)
+        if booking is not None:
+            watcher.say(booking.settle(privacy, folder, federation.next_round, host is not None and host.own_data))
         unknown = "" if host is None else "data" if host.own_data else "batches" if hidden is not None else ""
         if scenario.evaluation.noise_free and unknown:
             notes.append(f"no noise-free reference: devices have {unknown} of their own, which this process does not have")
@@ -141,9 +153,6 @@ def run_scenario(
         if hidden is not None and (federation.stopped is not None or federation.next_round == scenario.federation.rounds):
             notes.append(hidden.destroy())
             watcher.say(notes[-1])
-        with Journal(folder.journal, read_only=True) as journal:
-            totals = LinkTotals.of(journal)
-            privacy = privacy_keys(scenario, plan, journal, federation.stopped)
         summary = summarise(
             scenario,
             objective,

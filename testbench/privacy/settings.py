@@ -81,6 +81,17 @@ class PrivacyConfig(BaseModel):
         "system's entropy, kept by its owners; auto: secret in a fleet, seed in one process",
     )
     strict: bool = Field(default=False, description="refuse a guarantee that rests on the public seed")
+    ledger: str = Field(
+        default="auto",
+        min_length=1,
+        description="file in which what runs spend is added up; auto: privacy-ledger.sqlite in the folder above the run's; "
+        "none: nowhere",
+    )
+    ledger_epsilon: Positive | None = Field(
+        default=None,
+        description="budget of all runs in the ledger on the same data, at the sum of their deltas; a run that would pass it is "
+        "refused",
+    )
     estimate: Literal["none", "clip", "wiener"] = Field(
         default="none",
         description="free post-processing of p_hat: clip it, or shrink it by what earlier estimates told and clip",

@@ -95,7 +95,7 @@ def total_of(charges: Sequence[Charge], delta: float | None = None, *, same_devi
         return Total(relation, math.inf, at, mu)
     if delta is not None and (left < 0 or (mu > 0 and left <= 0)):
         raise PrivacyError(
-            f"the runs have spent {math.fsum(spent):g} of delta themselves; state their total at more than that, not at {delta:g}"
+            f"the runs have spent {math.fsum(spent):g} of delta themselves; state their total at more, not at {delta:g}"
         )
     if mu > 0:
         epsilon += gdp.epsilon(mu, math.nextafter(left, 0.0))

@@ -49,13 +49,14 @@ class Booking:
         """Replace what was reserved by what was spent; returns a line on what all runs on the data have.
 
         :param privacy: the run's keys of its summary
+        :param own_data: whether a device has brought data of its own since it was resumed
         """
         began = self._entry.began if self._before is None else self._before.began
         entry = replace(
             self._entry,
             began=began,
             state="spent",
-            own_data=own_data,
+            own_data=own_data or (self._begun and (self._before or self._entry).own_data),
             spent_epsilon=privacy["epsilon_spent"],
             spent_mu_squared=privacy["mu_squared"],
             rounds=rounds,
@@ -150,9 +151,11 @@ def _refuse(entries: Sequence[Entry], ledger: Ledger) -> None:
             f'nobody; set privacy.randomness = "secret", or take another seed ({ledger.path})'
         )
     if group.shared:
-        raise LedgerError(f"privacy.ledger_epsilon = {budget:g} is passed already: {in_words(group)}; take other data ({ledger.path})")
+        raise LedgerError(
+            f"privacy.ledger_epsilon = {budget:g} is passed already: {in_words(group)}; take other data ({ledger.path})"
+        )
     if group.total.epsilon > budget:
         raise LedgerError(
-            f"privacy.ledger_epsilon = {budget:g} would be passed by this run: with it, {in_words(group)}; lower privacy.epsilon, "
-            f"raise the budget, or take other data ({ledger.path})"
+            f"privacy.ledger_epsilon = {budget:g} would be passed by this run: with it, {in_words(group)}; lower "
+            f"privacy.epsilon, raise the budget, or take other data ({ledger.path})"
         )

@@ -1,7 +1,7 @@
 """The ledger: one SQLite file beside the runs, with a row for each of them, from which what they spend together is added up.
 
-A run reserves what it plans to spend before its first round, and replaces that by what it spent when it ends; one that is killed
-stays reserved. Sweeps run side by side: WAL, and each change one short transaction, in which also a budget is held.
+A run reserves what it plans to spend before its first round, and replaces that by what it spent when it ends; one that is
+killed stays reserved. Sweeps run side by side: WAL, and each change one short transaction, in which also a budget is held.
 
 The file holds fingerprints and sums. Of a secret it has a hash of a hash, of the data a hash, and of payloads nothing.
 """
@@ -129,7 +129,8 @@ class Ledger:
     ) -> tuple[int, Entry | None]:
         """Write ``entry`` before its first round.
 
-        :param resumed: take the row that the run has already, if there is one; :param ended: and leave it, as nothing is to come
+        :param resumed: take the row that the run has already, if there is one
+        :param ended: and leave that as it is, as nothing is to come
         :param check: sees all runs, this one in its new state last, before anything is kept, and raises what forbids it
         :returns: the row's number, and what it held before
         """

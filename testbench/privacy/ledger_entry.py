@@ -149,7 +149,7 @@ def _square(epsilon: float, delta: float) -> float:
 
 
 def _square_spent(scenario: Scenario, summary: dict[str, Any] | None, mus: list[float]) -> float:
-    """Sum of mu^2 of the most exposed device: as the summary has it, or not less, from what the journal says that rounds cost."""
+    """Sum of mu^2 of the most exposed device: as the summary has it, or not less, from what the journal says of rounds."""
     if summary is not None and summary.get("mu_squared") is not None:
         return float(summary["mu_squared"])
     found = math.fsum(mu * mu for mu in mus)

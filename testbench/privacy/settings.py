@@ -89,8 +89,8 @@ class PrivacyConfig(BaseModel):
     )
     ledger_epsilon: Positive | None = Field(
         default=None,
-        description="budget of all runs in the ledger on the same data, at the sum of their deltas; a run that would pass it is "
-        "refused",
+        description="budget of all runs in the ledger on the same data, at the sum of their deltas; a run that would pass it "
+        "is refused",
     )
     estimate: Literal["none", "clip", "wiener"] = Field(
         default="none",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,8 +78,8 @@ def in_words(group: DataGroup, naming: dict[str, str] | None = None) -> str:
         one, other = ((naming or {}).get(entry.run, entry.run) for entry in group.shared[0])
         more = f" (and {len(group.shared) - 1} more such pairs)" if len(group.shared) > 1 else ""
         return (
-            f"{runs} on these data, together private to nobody: {one} and {other} share their noise{more}, and their difference "
-            "is free of it"
+            f"{runs} on these data, together private to nobody: {one} and {other} share their noise{more}, and their "
+            "difference is free of it"
         )
     total = group.total
     reserved = sum(entry.state == "reserved" for entry in group.entries)

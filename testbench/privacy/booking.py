@@ -117,9 +117,13 @@ def book(
     ledger, entry, committed = Ledger(path), planned_entry(scenario, folder.path, data, plan, hidden), folder.committed_rounds()
     ended = committed >= scenario.federation.rounds
 
+    partners: list[Entry] = []
+
     def check(entries: Sequence[Entry]) -> None:
         if not ended:
-            _refuse(entries, ledger)
+            group = _group_of(entries[-1], entries)
+            partners.extend(_partners(entries[-1], group))
+            _refuse(entries[-1], group, partners, ledger)
 
     try:
         number, before = ledger.reserve(entry, resumed=resume, ended=ended, check=check)
@@ -128,6 +132,8 @@ def book(
             raise
         say(f"warning: what this run spends is added to no other: {error}")
         return None
+    if partners:
+        say(f"note: this run shares its noise with {partners[0].run}, so that the two together are private to nobody")
     return Booking(ledger, number, entry, before, committed > 0)
 
 
@@ -136,19 +142,20 @@ def _group_of(entry: Entry, entries: Sequence[Entry]) -> DataGroup:
     return next(group for group in groups_of(entries) if any(one is entry for one in group.entries))
 
 
-def _refuse(entries: Sequence[Entry], ledger: Ledger) -> None:
-    """Refuse the last of ``entries`` where its own budget for all of them would be passed."""
-    entry = entries[-1]
+def _partners(entry: Entry, group: DataGroup) -> list[Entry]:
+    """Runs that share the noise of ``entry`` and send something else."""
+    return [one for pair in group.shared if any(one is entry for one in pair) for one in pair if one is not entry]
+
+
+def _refuse(entry: Entry, group: DataGroup, partners: Sequence[Entry], ledger: Ledger) -> None:
+    """Refuse a run whose own budget for all of its group would be passed."""
     budget = entry.ledger_epsilon
     if budget is None:
         return
-    group = _group_of(entry, entries)
-    pair = next((pair for pair in group.shared if any(one is entry for one in pair)), None)
-    if pair is not None:
-        other = pair[0] if pair[1] is entry else pair[1]
+    if partners:
         raise LedgerError(
-            f"privacy.ledger_epsilon: this run would share its noise with {other.run}, and the two together are private to "
-            f'nobody; set privacy.randomness = "secret", or take another seed ({ledger.path})'
+            f"privacy.ledger_epsilon: this run would share its noise with {partners[0].run}, and the two together are private "
+            f'to nobody; set privacy.randomness = "secret", or take another seed ({ledger.path})'
         )
     if group.shared:
         raise LedgerError(

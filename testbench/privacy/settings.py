@@ -143,6 +143,10 @@ class PrivacyConfig(BaseModel):
                 f'accounting "{self.accounting}" cannot count Poisson-sampled rounds; take accounting "pld", or set '
                 "amplification false"
             )
+        if self.ledger_epsilon is not None and self.ledger == "none":
+            raise ValueError(
+                'ledger_epsilon is held by a ledger; set ledger to "auto" or to a file, or leave ledger_epsilon out'
+            )
         if self.as_printed and self.amplification:
             raise ValueError("as_printed repeats the paper's formulas, which know no sampling; set amplification false")
         if self.as_printed and self.noise_source != "receiver":

@@ -57,7 +57,7 @@ def test_others_add_and_a_mixture_is_stated_at_one_delta():
     tail = total_of([gaussian(4.0, 1e-3, extra=4e-4), gaussian(5.0, 1e-3, extra=1e-4)])
     assert tail.epsilon == pytest.approx(gdp.epsilon(3.0, 1.5e-3), rel=1e-9)
     for delta in (1e-4, 5e-5):
-        with pytest.raises(PrivacyError, match="have spent 0.0001 of delta themselves"):
+        with pytest.raises(PrivacyError, match=r"have spent 0\.0001 of delta themselves"):
             total_of([plain, gaussian(4.0)], delta)
     assert total_of([gaussian(1.0, 0.4)] * 3).epsilon == math.inf  # delta says nothing any more
 

@@ -35,7 +35,8 @@ _SCHEMA = """
 CREATE TABLE runs (
   id INTEGER PRIMARY KEY, run TEXT NOT NULL, began TEXT NOT NULL, state TEXT NOT NULL,
   task_sha256 TEXT NOT NULL, records_sha256 TEXT, own_data INTEGER NOT NULL, split_sha256 TEXT NOT NULL,
-  relation TEXT NOT NULL, accountant TEXT NOT NULL, delta REAL NOT NULL, extra_delta REAL NOT NULL, sampling_rate REAL,
+  relation TEXT NOT NULL, adversary TEXT NOT NULL, accountant TEXT NOT NULL, delta REAL NOT NULL,
+  extra_delta REAL NOT NULL, sampling_rate REAL,
   planned_epsilon REAL, planned_mu_squared REAL, spent_epsilon REAL, spent_mu_squared REAL, rounds INTEGER NOT NULL,
   randomness TEXT NOT NULL, noise_sha256 TEXT, content_sha256 TEXT NOT NULL, machine_sha256 TEXT, released_sha256 TEXT,
   ledger_epsilon REAL);
@@ -51,6 +52,7 @@ class Entry:
     :param task_sha256: of all data, wording included; :param records_sha256: of the training records alone, in any order
     :param own_data: whether devices have, or may have, data of their own, of which nobody else has a hash
     :param split_sha256: of how records are dealt to devices
+    :param adversary: against whom, in a phrase
     :param planned_epsilon: at ``delta``, as spent_epsilon; infinite where a run only counts and knows no end
     :param planned_mu_squared: sum of mu^2 of the most exposed device; None where the release is sampled, or not Gaussian
     :param rounds: committed
@@ -70,6 +72,7 @@ class Entry:
     own_data: bool
     split_sha256: str
     relation: Relation
+    adversary: str
     accountant: str
     delta: float
     extra_delta: float

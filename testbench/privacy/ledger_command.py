@@ -125,6 +125,11 @@ def _show(console: Console, group: DataGroup) -> None:
     if "client_value" in group.relations and group.total.relation != "client_value":
         why = "some runs protect single records" if len(group.relations) > 1 else "runs deal records to devices in other ways"
         say(console, f"no total of all that one device sends: {why}")
+    against = sorted({entry.adversary for entry in group.entries})
+    if len(against) == 1:
+        say(console, f"against: {against[0]}")
+    else:
+        say(console, f"against: who is in each run no stronger than it states ({len(against)} adversaries)")
     if group.budget is not None:
         say(console, f"budget: epsilon = {group.budget:g} (privacy.ledger_epsilon)" + (", passed" if group.passed else ""))
     say(console, "")

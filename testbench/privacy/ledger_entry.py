@@ -18,6 +18,7 @@ from learning.journal import Journal
 from learning.privacy import gdp
 from learning.privacy.guard import EPSILON, MU, RAW
 from testbench.errors import TestbenchError
+from testbench.privacy.adversary import adversary
 from testbench.privacy.energy_design import EnergyDesign
 from testbench.privacy.ledger import NAME, Entry
 from testbench.privacy.run_plan import RunPlan
@@ -65,6 +66,7 @@ def planned_entry(scenario: Scenario, folder: Path, data: TaskData, plan: RunPla
         own_data=scenario.fleet.on,
         split_sha256=_split_sha256(scenario),
         relation=settings.sensitivity,
+        adversary=adversary(scenario),
         accountant=settings.accounting,
         delta=settings.delta,
         extra_delta=extra,
@@ -115,6 +117,7 @@ def entry_of_folder(folder: RunFolder) -> Entry | None:
         own_data=scenario.fleet.on,
         split_sha256=_split_sha256(scenario),
         relation=settings.sensitivity,
+        adversary=str((summary or {}).get("adversary") or adversary(scenario)),
         accountant=settings.accounting,
         delta=settings.delta,
         extra_delta=0.0,

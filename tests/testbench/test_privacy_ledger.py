@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import pairzero.privacy
+import testbench.privacy.guarding as guarding
 from learning import tasks
 from learning.journal import Journal
 from learning.privacy import gdp
@@ -36,7 +37,7 @@ from testbench.sweep.file import load_sweep
 from testbench.sweep.store import SweepFolder
 from tests.forked import start
 from tests.testbench.test_fleet import Joined, Served, _one_loads_at_a_time, write  # noqa: F401
-from tests.testbench.test_privacy_run import ENERGY, Stop, private, run_quietly
+from tests.testbench.test_privacy_run import ENERGY, RECORDS, Stop, private, run_quietly
 
 SECRET = {"randomness": "secret"}
 
@@ -65,7 +66,8 @@ def entry(**changes: Any) -> Entry:
     """A run of mu^2 = 1 on data "t", with noise of its own."""
     plain = Entry(
         run="/runs/a", began="2026-01-01T00:00:00+00:00", state="spent", task_sha256="t", records_sha256="r", own_data=False,
-        split_sha256="s", relation="client_value", accountant="gdp", delta=1e-3, extra_delta=0.0, sampling_rate=None,
+        split_sha256="s", relation="client_value", adversary="a receiver", accountant="gdp", delta=1e-3, extra_delta=0.0,
+        sampling_rate=None,
         planned_epsilon=5.0, planned_mu_squared=2.0, spent_epsilon=gdp.epsilon(1.0, 1e-3), spent_mu_squared=1.0, rounds=12,
         randomness="secret", noise_sha256="n", content_sha256="c", machine_sha256="m", released_sha256="x",
     )  # fmt: skip
@@ -202,6 +204,27 @@ def test_energy_detection_adds_up_by_basic_composition(tmp_path):
     [group] = ledger_groups([tmp_path])
     assert [e.spent_mu_squared for e in group.entries] == [None, None]
     assert group.total.epsilon == pytest.approx(2 * one.epsilon(7, 1e-3), rel=1e-9)
+
+
+def test_sampled_runs_count_by_their_epsilon_and_printed_ones_by_the_truth(tmp_path, monkeypatch):
+    monkeypatch.setattr(guarding, "_REFRESHES", 1)  # epsilon of sampled rounds takes seconds
+    sampled = run(tmp_path / "sampled", private(**{**RECORDS, "privacy": {**RECORDS["privacy"], **SECRET}})).summary
+    printed = hidden(as_printed=True, accounting="paper")
+    one = run(tmp_path / "printed", printed).summary
+    row, other = rows(tmp_path)
+    assert (row.spent_mu_squared, row.planned_mu_squared, row.relation) == (None, None, "record_add_remove")
+    assert row.sampling_rate == pytest.approx(0.1)
+    [group] = ledger_groups([tmp_path])
+    assert group.total.epsilon == pytest.approx(sampled["epsilon_spent"] + one["epsilon_gdp"], rel=1e-9)
+    assert group.total.relation == "record_add_remove"
+    assert one["epsilon_gdp"] > 1.2 * one["epsilon_spent"]
+    # The same from the folder alone, also where its journal holds the printed cost of rounds only.
+    (tmp_path / NAME).unlink()
+    path = tmp_path / "printed" / "summary.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "mu_squared"}))
+    [group] = ledger_groups([tmp_path / "printed"])
+    assert group.total.mu == pytest.approx(math.sqrt(other.spent_mu_squared), rel=1e-4)
+    assert group.total.mu >= math.sqrt(other.spent_mu_squared)
 
 
 # ---- the budget

@@ -112,7 +112,6 @@ def run_scenario(
         ):
             watcher.say(f"uplink: {opened.where}")
             refuse_link(scenario, opened.description, opened.where)
-            carrier = opened.uplink if booking is None else booking.watched(opened.uplink)
             with Journal(folder.journal) as journal:
                 guard = _guard(plan, scenario)
                 host = _host(stack, scenario, watcher, hidden)
@@ -123,13 +122,15 @@ def run_scenario(
                         data,
                         scenario.federation,
                         scenario.zeroth_order,
-                        carrier,
+                        opened.uplink,
                         journal,
                         guard,
                         device_secrets=own_secrets,
                     )
                 else:
-                    federation = host.federation(objective, data, carrier, journal, guard)
+                    federation = host.federation(objective, data, opened.uplink, journal, guard)
+                if booking is not None:
+                    booking.watch(federation)
                 for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
                     watcher.say(f"note: {note}")
                     notes.append(note)

@@ -8,11 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from learning.data import TaskData
-from learning.uplink import Received, Uplink
+from learning.federation import Federation
 from testbench.errors import LedgerError
 from testbench.privacy.ledger import Entry, Ledger
 from testbench.privacy.ledger_entry import ledger_path, planned_entry, released_sha256
@@ -35,15 +32,11 @@ class Booking:
     def __init__(self, ledger: Ledger, number: int, entry: Entry, before: Entry | None, begun: bool) -> None:
         self._ledger, self._number, self._entry, self._before = ledger, number, entry, before
         self._begun = begun  # in an earlier invocation
-        self._sent = False
+        self._federation: Federation | None = None
 
-    def watched(self, uplink: Uplink) -> Uplink:
-        """The uplink, which tells when the first round is about to be sent."""
-        return _Watched(uplink, self)
-
-    def sends(self) -> None:
-        """A round is about to be sent."""
-        self._sent = True
+    def watch(self, federation: Federation) -> None:
+        """Know whose rounds are sent."""
+        self._federation = federation
 
     def settle(self, privacy: Mapping[str, Any], folder: RunFolder, rounds: int, own_data: bool) -> str:
         """Replace what was reserved by what was spent; returns a line on what all runs on the data have.
@@ -75,26 +68,13 @@ class Booking:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None or self._sent:
+        if kind is None or (self._federation is not None and self._federation.begun):
             return
         with suppress(LedgerError):  # there is an exception already
             if self._before is not None:
                 self._ledger.settle(self._number, self._before)
             elif not self._begun:
                 self._ledger.release(self._number)
-
-
-class _Watched:
-    """An uplink that says so before it sends."""
-
-    def __init__(self, uplink: Uplink, booking: Booking) -> None:
-        self._uplink, self._booking = uplink, booking
-
-    def aggregate(self, round_index: int, payloads: NDArray[np.float64], present: NDArray[np.bool_] | None = None) -> Received:
-        """One round; see :class:`learning.uplink.Uplink`."""
-        self._booking.sends()
-        who = () if present is None else (present,)
-        return self._uplink.aggregate(round_index, payloads, *who)
 
 
 def book(

@@ -135,6 +135,7 @@ class Federation:
         self._uplink = uplink
         self._zo = zo_config
         self._broken: int | None = None
+        self._resumed = 0
         objective.model.eval()  # dropout would make L+ and L- losses of two different networks
         weights = trainable(objective.model)
         self.parameter_count = sum(len(vector) for vector in weights)
@@ -166,7 +167,13 @@ class Federation:
             self._faults.rebuild(self.journal)
         if self._guard is not None:
             self._guard.rebuild(self.journal, self.config.devices)
+        self._resumed = self.next_round
         return self.next_round
+
+    @property
+    def begun(self) -> bool:
+        """Whether a round has begun since this was made or resumed, and may have been sent."""
+        return self._broken is not None or self.next_round > self._resumed
 
     def run(self, rounds: int | None = None) -> Iterator[RoundRecord]:
         """Run ``rounds`` more rounds (up to ``config.rounds`` in all by default), yielding each when it is applied.

@@ -1,4 +1,4 @@
-"""``pairzero privacy ...``: plan a schedule, audit what is claimed, draw the figures."""
+"""``pairzero privacy ...``: plan a schedule, audit what is claimed, add up several runs, draw the figures."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from testbench.privacy.energy_attack import EnergyVerdict
     from testbench.privacy.phy_audit import AuditResult
     from testbench.privacy.plan import PlanReport
+    from testbench.privacy.totals import DataGroup
     from testbench.privacy.verify import Verification
     from testbench.scenario import Scenario
 
-__all__ = ["audit", "figure", "plan", "verify"]
+__all__ = ["audit", "figure", "ledger", "plan", "verify"]
 
 
 def plan(
@@ -121,6 +122,27 @@ def figure(name: str, out: PathLike, *, quick: bool = False) -> Path:
     from testbench.privacy.figures import draw
 
     return draw(name, Path(out), quick=quick)
+
+
+def ledger(*sources: PathLike, delta: float | None = None) -> list[DataGroup]:
+    """What several runs on the same data spend together.
+
+    :param sources: ledgers, run folders, or folders that hold either; none: ``runs/``
+    :param delta: that totals are stated at; None: the sum of the runs' own
+    :returns: for each data set its ``entries``, their ``total`` (``epsilon``, ``delta``, ``relation``; infinite where runs
+        share their noise), the pairs that do (``shared``), and whether a ``budget`` is ``passed``
+
+    >>> short = {"federation.rounds": 1, "uplink.transport": "inproc", "evaluation.noise_free": False, "privacy.epsilon": 5,
+    ...          "privacy.delta": 0.01, "privacy.randomness": "secret", "link.csi.estimator": "perfect"}
+    >>> from pairzero import run
+    >>> _ = run("demo", "several/a", settings=short), run("demo", "several/b", settings=short)
+    >>> [group] = ledger("several")
+    >>> len(group.entries), group.shared, 5 < group.total.epsilon < 10
+    (2, (), True)
+    """
+    from testbench.privacy.ledger_command import ledger_groups
+
+    return ledger_groups([Path(source) for source in sources], delta)
 
 
 def _chosen(scenario: Scenario | PathLike | None, settings: Settings | None) -> Scenario | None:

@@ -17,3 +17,7 @@ class RunFolderError(TestbenchError):
 
 class FleetError(TestbenchError):
     """A fleet cannot go on: too few devices, or settings that make no sense to one."""
+
+
+class LedgerError(TestbenchError):
+    """The privacy ledger cannot be used, or a run would pass the budget that it holds."""

@@ -142,7 +142,8 @@ class RunFolder:
             for data in (before, now):
                 for section in ("uplink", "compute", "evaluation", "baselines", "fleet"):  # they change nothing computed
                     data.pop(section)
-                data["privacy"].pop("strict")
+                for setting in ("strict", "ledger", "ledger_epsilon"):
+                    data["privacy"].pop(setting, None)
                 data["federation"].pop("rounds")  # a run may be made longer
             if before != now:
                 raise RunFolderError(

@@ -17,6 +17,7 @@ from learning.uplink import Uplink
 from phy.effects import without_effect
 from testbench.errors import RunFolderError
 from testbench.memory import peak_rss_mib
+from testbench.privacy.booking import book
 from testbench.privacy.reporting import privacy_keys
 from testbench.privacy.run_secret import RunSecret, run_secret
 from testbench.privacy.secrecy import refuse_link, refuse_public_seed
@@ -104,7 +105,12 @@ def run_scenario(
         for sentence in plan.statement if plan is not None else ():
             watcher.say(f"privacy: {sentence}")
         planned = scenario if plan is None else scenario.model_copy(update={"link": plan.link})
-        with open_uplink(planned, hidden) if uplink is None else nullcontext(uplink) as opened, ExitStack() as stack:
+        booking = book(scenario, folder, data, plan, hidden, resume, watcher.say)
+        with (
+            booking or nullcontext(),
+            open_uplink(planned, hidden) if uplink is None else nullcontext(uplink) as opened,
+            ExitStack() as stack,
+        ):
             watcher.say(f"uplink: {opened.where}")
             refuse_link(scenario, opened.description, opened.where)
             if plan is not None:
@@ -126,6 +132,8 @@ def run_scenario(
                     )
                 else:
                     federation = host.federation(objective, data, opened, journal, guard)
+                if booking is not None:
+                    booking.watch(federation)
                 for note in objective.notes[told:]:  # of texts that were too long, say: known once they are tokenised
                     watcher.say(f"note: {note}")
                     notes.append(note)
@@ -141,6 +149,11 @@ def run_scenario(
                     ) from error
             description = dict(opened.description)
             server_peak_mib = None if opened.server_pid is None else peak_rss_mib(opened.server_pid)
+        with Journal(folder.journal, read_only=True) as journal:
+            totals = LinkTotals.of(journal)
+            privacy = privacy_keys(scenario, plan, journal, federation.stopped)
+        if booking is not None:
+            watcher.say(booking.settle(privacy, folder, federation.next_round, host is not None and host.own_data))
         unknown = "" if host is None else "data" if host.own_data else "batches" if hidden is not None else ""
         if scenario.evaluation.noise_free and unknown:
             notes.append(f"no noise-free reference: devices have {unknown} of their own, which this process does not have")
@@ -152,9 +165,6 @@ def run_scenario(
         if hidden is not None and (federation.stopped is not None or federation.next_round == scenario.federation.rounds):
             notes.append(hidden.destroy())
             watcher.say(notes[-1])
-        with Journal(folder.journal, read_only=True) as journal:
-            totals = LinkTotals.of(journal)
-            privacy = privacy_keys(scenario, plan, journal, federation.stopped)
         summary = summarise(
             scenario,
             objective,

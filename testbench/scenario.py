@@ -408,7 +408,8 @@ def _with_absolute_paths(scenario: Scenario) -> Scenario:
             "fleet": fleet.model_copy(update={"keys": absolute(fleet.keys)}),
             "privacy": scenario.privacy.model_copy(
                 update={
-                    "adversary": scenario.privacy.adversary.model_copy(update={"file": _text(scenario.privacy.adversary.file)})
+                    "adversary": scenario.privacy.adversary.model_copy(update={"file": _text(scenario.privacy.adversary.file)}),
+                    "ledger": ledger if (ledger := scenario.privacy.ledger) in ("auto", "none") else _text(ledger),
                 }
             ),
             "link": link.model_copy(

@@ -49,6 +49,7 @@ def run(
     from testbench.comparison import figure, table
     from testbench.comparison.method import Method, NotApplicable, make, names
     from testbench.comparison.running import run_method
+    from testbench.privacy.secrecy import of_several
     from testbench.progress import ProgressWatcher
 
     chosen = wanted or scenario.baselines.methods
@@ -85,6 +86,8 @@ def run(
         facts = _tabulate(folder, scenario)
         figure.draw(folder, scenario, facts)
     table.show(console, facts)
+    if text := of_several([scenario]):
+        _say(console, f"note    {text}")
     for note in dict.fromkeys(f"{one['title']}: {note}" for one in facts for note in one["notes"]):
         _say(console, f"note    {note}")
     _say(console, f"table   {folder.table}")

@@ -14,6 +14,7 @@ from matplotlib.ticker import NullFormatter
 from testbench.comparison.folder import ComparisonFolder
 from testbench.comparison.table import Facts, grouped, rows
 from testbench.figures import GREY, impairments
+from testbench.privacy.secrecy import of_several
 from testbench.run_folder import spoken
 from testbench.scenario import Scenario
 
@@ -84,8 +85,9 @@ def caption(scenario: Scenario, facts: Sequence[Facts]) -> str:
         f"channel {link.channel.model}, CSI {csi}, {control}; K = {scenario.federation.devices}, batch "
         f"{scenario.federation.batch_size}, clip {link.clip:g}{'; ' + more if more else ''}; {band}. Logarithmic axes begin "
         "after round 0. Methods without a link (dotted) stand at their final value. Digital links are error-free at ergodic "
-        "capacity. Seconds are this machine's for all devices in turn, link emulation included, evaluation left out."
-    )
+        "capacity. Seconds are this machine's for all devices in turn, link emulation included, evaluation left out. "
+        + of_several([scenario])
+    ).strip()
 
 
 def _style(number: int, facts: Facts) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from testbench.comparison.costs import RoundCosts
 from testbench.comparison.folder import ComparisonFolder, write
+from testbench.privacy.secrecy import of_several
 from testbench.run_folder import spoken
 from testbench.scenario import Scenario
 
@@ -69,6 +70,7 @@ def write_tables(folder: ComparisonFolder, scenario: Scenario, facts: Sequence[F
         "n0": link.n0,
         "devices": scenario.federation.devices,
         "seeds": sorted({one["seed"] for one in facts}),
+        "note": of_several([scenario]),
         "methods": [{key: value for key, value in one.items() if key != "track"} for one in facts],
     }
     write(folder.summary, json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from testbench.gallery._draw import GREY, STYLE, foot, pick, save, style, write_rows
 from testbench.gallery._job import Job
 from testbench.gallery._learning import METHODS, learning
+from testbench.privacy.secrecy import SHARED_SEED
 
 TITLE = "Accuracy over SNR_max: analog, sign-soft, sign-hard, perfect links, no privacy, zero-shot"
 
@@ -58,7 +59,7 @@ def draw(job: Job) -> Path:
             "only, or exactly "
             f"(GDP) for one record replaced, Delta = 2 clip/b, shrunk estimates; adversary: the server. Same {base.seeds} "
             "seeds for all "
-            f"(common random numbers). {base.missing}",
+            f"(common random numbers). {SHARED_SEED} {base.missing}",
         )
         path = save(figure, job.folder, job.name)
     rows = [*over.statistics, *free.statistics, {"method": "zero_shot", "metric": base.final, "mean": zero_shot / 100.0}]

@@ -6,6 +6,7 @@ from testbench.gallery._draw import pick, write_rows
 from testbench.gallery._job import Job
 from testbench.gallery._learning import METHODS, learning
 from testbench.gallery._tables import draw_table
+from testbench.privacy.secrecy import SHARED_SEED
 
 TITLE = "Accuracy by task and method at a fixed promise (epsilon, delta), with spread and zero-shot"
 
@@ -64,7 +65,7 @@ def draw(job: Job) -> Path:
         "replaced, Delta = 2 "
         "clip/b; receiver noise only; adversary: the server. Last column: what the rounds cost at the promise's delta, "
         "counted exactly "
-        f"(GDP, N0/2). {base.missing}"
+        f"(GDP, N0/2). {SHARED_SEED} {base.missing}"
     )
     path = draw_table(job.folder, job.name, "What a promise costs", head, rows, caption, left=2)
     write_rows(

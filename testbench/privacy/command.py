@@ -214,6 +214,22 @@ def verify(
     run_verify(_console(), source, sets, out)
 
 
+@app.command()
+def ledger(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE|FOLDER|RUN ...]", help="Ledgers, runs, or folders that hold them. Default: runs/."),
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option("--delta", help="State totals at this delta. Default: the sum of the runs' own.")
+    ] = None,
+) -> None:
+    """What several runs on the same data spend together; exit code 1 where runs share noise, or pass a budget for all."""
+    from testbench.privacy.ledger_command import run_ledger
+
+    run_ledger(_console(), sources or [], delta)
+
+
 def _claims(stated: list[str]) -> dict[str, float]:
     from testbench.errors import TestbenchError
 

@@ -29,6 +29,7 @@ from testbench.privacy.membership_run import (
 )
 from testbench.privacy.plan import make_plan, scenario_of
 from testbench.privacy.plan_figures import STYLE, draw_schedule, foot, look, save, write_csv
+from testbench.privacy.secrecy import SHARED_SEED
 from testbench.privacy.tuning import InProcessAir, Tuned, tune
 from testbench.runner import Watcher, prepare
 from testbench.scenario import Scenario, load
@@ -144,7 +145,7 @@ def _ablation(folder: Path, quick: bool, tell: Tell) -> Path:
         f"Rayleigh, perfect CSI, {seeds} seeds; adversary: the server. solution, static, reversed, water-filling: (5, 0.01) by "
         "the paper's accounting, any value of a device replaced, Delta = 2 clip, true noise N0/2; A such that A^T is that of "
         "the paper. tight: (5, 1e-5), one record added or removed, clipped per sample, Poisson sampling q = 0.08, by pld. "
-        "shrunk: Wiener and clip on the broadcast, free post-processing.",
+        f"shrunk: Wiener and clip on the broadcast, free post-processing. {SHARED_SEED}",
     )
     rows = [
         (label, int(t), float(acc), float(lo))
@@ -206,7 +207,7 @@ def _epsilon(folder: Path, quick: bool, tell: Tell) -> Path:
         figure,
         f"Embedded model and task, K = 5, b = 16, clip 8, T = {rounds}, static schedule, SNR_max = P E|h|²/N0 = 20 dB (N0 per "
         "complex sample, real axis N0/2), Rayleigh, perfect CSI; adversary: the server; estimates shrunk (Wiener) and clipped; "
-        f"{seeds} seeds, band: all of them. Sensitivities: 2 clip; 2 clip/b; clip/b with q = 0.08.",
+        f"{seeds} seeds, band: all of them. Sensitivities: 2 clip; 2 clip/b; clip/b with q = 0.08. {SHARED_SEED}",
     )
     rows = [
         (label, float(eps), float(final[f"{label} @ {eps:g}"].mean()), float(final[f"{label} @ {eps:g}"].min()),

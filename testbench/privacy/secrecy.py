@@ -5,19 +5,30 @@ noise, artificial noise, each device's draw of its batches; for energy detection
 which makes an emulation reproducible and its guarantee void for whoever has the seed; or by secrets from the system's entropy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from testbench.elsewhere import STREAM_AIR
 from testbench.errors import TestbenchError
 from testbench.privacy.settings import ENERGY_SCHEMES
 from testbench.scenario import Scenario
 
-__all__ = ["SEED_WORTH", "is_secret", "randomness", "refuse_link", "refuse_public_seed", "sentences"]
+__all__ = [
+    "SEED_WORTH",
+    "SHARED_SEED",
+    "is_secret",
+    "of_several",
+    "randomness",
+    "refuse_link",
+    "refuse_public_seed",
+    "sentences",
+]
 
 SEED_WORTH = (
     "the guarantee is that of the emulated system and void for anyone who has the scenario's seed, who can draw all of it "
     "again and subtract it: runs that share a seed share their noise and compose to nothing"
 )
+#: Of several runs, in the caption of what compares them.
+SHARED_SEED = "Runs that share a seed share their noise: a promise is that of one run alone, and promises do not add up."
 _WAY_OUT = 'set privacy.randomness = "secret"'
 
 
@@ -30,6 +41,11 @@ def is_secret(scenario: Scenario) -> bool:
 def randomness(scenario: Scenario) -> str:
     """The key ``randomness`` of a summary: ``seed``, ``secret``, or ``fresh`` where an air's own noise is all that protects."""
     return "secret" if is_secret(scenario) else "seed" if _from_seed(scenario, {}) else "fresh"
+
+
+def of_several(scenarios: Iterable[Scenario]) -> str:
+    """What is to be said beside the results of several runs: empty where no promise of theirs rests on a seed."""
+    return SHARED_SEED if any(one.privacy.on and randomness(one) == "seed" for one in scenarios) else ""
 
 
 def sentences(scenario: Scenario) -> tuple[str, ...]:

@@ -81,6 +81,17 @@ class PrivacyConfig(BaseModel):
         "system's entropy, kept by its owners; auto: secret in a fleet, seed in one process",
     )
     strict: bool = Field(default=False, description="refuse a guarantee that rests on the public seed")
+    ledger: str = Field(
+        default="auto",
+        min_length=1,
+        description="file in which what runs spend is added up; auto: privacy-ledger.sqlite in the folder above the run's; "
+        "none: nowhere",
+    )
+    ledger_epsilon: Positive | None = Field(
+        default=None,
+        description="budget of all runs in the ledger on the same data, at the sum of their deltas; a run that would pass it "
+        "is refused",
+    )
     estimate: Literal["none", "clip", "wiener"] = Field(
         default="none",
         description="free post-processing of p_hat: clip it, or shrink it by what earlier estimates told and clip",
@@ -131,6 +142,10 @@ class PrivacyConfig(BaseModel):
             raise ValueError(
                 f'accounting "{self.accounting}" cannot count Poisson-sampled rounds; take accounting "pld", or set '
                 "amplification false"
+            )
+        if self.ledger_epsilon is not None and self.ledger == "none":
+            raise ValueError(
+                'ledger_epsilon is held by a ledger; set ledger to "auto" or to a file, or leave ledger_epsilon out'
             )
         if self.as_printed and self.amplification:
             raise ValueError("as_printed repeats the paper's formulas, which know no sampling; set amplification false")

@@ -10,6 +10,9 @@ from typing import Any
 from testbench.bars import Observer, processes
 from testbench.errors import TestbenchError
 from testbench.pool import cores, run_all
+from testbench.privacy.ledger import NAME as LEDGER
+from testbench.privacy.secrecy import of_several
+from testbench.scenario import build
 from testbench.stress.plan import nearest
 from testbench.sweep.cluster import connected
 from testbench.sweep.config import SweepConfig
@@ -31,6 +34,7 @@ class SweepResult:
     """A sweep as far as it is: its folder, a row per finished point, statistics, and the points that failed, a sentence each.
 
     ``missing``: points that are neither finished nor failed nor spared by early stopping; ``spared``: those that were.
+    ``note``: what holds of all its runs; empty where there is nothing.
     """
 
     folder: SweepFolder
@@ -41,6 +45,7 @@ class SweepResult:
     failures: list[tuple[SweepPoint, str]]
     missing: int
     spared: int
+    note: str
 
 
 def run_sweep(
@@ -97,6 +102,8 @@ class _State:
         for point in expanded.points:
             self._groups.setdefault(point.group, []).append(point)
         self._checked = False
+        private = [point for point in expanded.points if "epsilon" in point.scenario["privacy"]]
+        self._note = of_several(build(point.scenario, point.words) for point in private) if len(private) > 1 else ""
         self._wrote_s = -math.inf
 
     def versions(self) -> set[str]:
@@ -173,6 +180,7 @@ class _State:
             failures,
             missing,
             spared,
+            self._note,
         )
 
 
@@ -221,6 +229,7 @@ def _task(state: _State, point: SweepPoint) -> dict[str, Any]:
         "scenario": point.scenario,
         "measurement": sweep.measurement.model_dump(mode="json"),
         "folder": str((state.folder.runs / point.id).absolute()) if keep else None,
+        "ledger": str((state.folder.path / LEDGER).absolute()),
         "figures": sweep.figures,
         "version": own_version(),
     }
@@ -257,6 +266,8 @@ def _write(sweep: SweepConfig, result: SweepResult) -> None:
     folder = result.folder
     columns = columns_of(result.rows, result.axes)
     folder.write(folder.csv, to_csv(result.rows, columns))
+    if result.note:
+        folder.write(folder.readme, f"{result.note}\n")
     if (parquet := to_parquet(result.rows, columns)) is not None:
         folder.write(folder.parquet, parquet)
     _write_or_remove(folder, folder.statistics, result.statistics)

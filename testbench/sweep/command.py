@@ -89,6 +89,8 @@ def _show(console: Console, loaded: "Loaded", result: "SweepResult") -> None:
         console.print(table)
         if len(rows) > _SHOWN_ROWS:
             say(console, f"... {len(rows) - _SHOWN_ROWS} more in {result.folder.statistics}")
+    if result.note:
+        say(console, f"note      {result.note}")
     for point, reason in result.failures:
         say(console, f"failed: {point.words}: {reason}")
     if result.spared:

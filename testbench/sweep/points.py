@@ -53,13 +53,16 @@ class Expanded:
 def scenario_hash(scenario: Scenario) -> str:
     """16 hexadecimal digits of the SHA-256 over the settings that shape a result and are not the default.
 
-    Left out: ``name``, ``compute``, and how the air is reached (not whether it is noise-free). As defaults do not count, a
-    version that only adds settings keeps the hashes of the one before.
+    Left out: ``name``, ``compute``, how the air is reached (not whether it is noise-free), and where privacy is added up. As
+    defaults do not count, a version that only adds settings keeps the hashes of the one before.
     """
     data: dict[str, Any] = scenario.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     data["uplink"] = {"noise_free": scenario.uplink.transport == "none"}
     for key in ("name", "compute"):
         data.pop(key, None)
+    if "privacy" in data:  # where runs are added up shapes none of them
+        data["privacy"] = {key: value for key, value in data["privacy"].items() if key not in ("ledger", "ledger_epsilon")}
+        data = {key: value for key, value in data.items() if key != "privacy" or value}
     return _digest(data)
 
 

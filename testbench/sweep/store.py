@@ -40,6 +40,7 @@ class SweepFolder:
         self.statistics = path / "statistics.csv"
         self.differences = path / "differences.csv"
         self.failures = path / "failures.csv"
+        self.readme = path / "README.md"
         self.runs = path / "runs"
         self._lock = RunFolder(path)
         self._connection: sqlite3.Connection | None = None

@@ -31,8 +31,8 @@ def evaluate(task: dict[str, Any]) -> dict[str, Any]:
     """Measure a point.
 
     ``task``: ``id``, ``measure`` (run or link), ``scenario`` (plain data), ``measurement`` (of a link), ``folder`` (where a run
-    is kept, or None) and ``figures``. Returns ``id`` with ``values`` (name -> number, text or None), ``took_s``, ``pid`` and
-    ``version``; or with ``error``, a sentence, so that other points go on.
+    is kept, or None), ``ledger`` (of runs that are not kept) and ``figures``. Returns ``id`` with ``values`` (name -> number,
+    text or None), ``took_s``, ``pid`` and ``version``; or with ``error``, a sentence, so that other points go on.
     """
     with _ALONE:
         began = time.perf_counter()
@@ -116,6 +116,10 @@ def _run(scenario: Scenario, task: dict[str, Any]) -> dict[str, Any]:
     from testbench.runner import run_scenario
 
     kept = task.get("folder")
+    if not kept and scenario.privacy.ledger == "auto":  # the folder above is nobody's
+        place = task.get("ledger")
+        ledger = place if place and Path(place).parent.is_dir() else "none"  # a worker elsewhere may not see it
+        scenario = scenario.model_copy(update={"privacy": scenario.privacy.model_copy(update={"ledger": ledger})})
     path = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="pairzero-point-"))
     try:
         folder = RunFolder(path)

@@ -247,7 +247,7 @@ def test_own_files_over_tcp_with_keys_have_the_weights_of_a_run_by_file(tmp_path
     made["fleet"] = {**made["fleet"], "bind": "tcp://0.0.0.0:0", "keys": str(tmp_path / "keys")}
     wanted = build(made, "test")
     coordinator = Served(wanted, tmp_path / "run")
-    port = coordinator.heard.wait("devices join").partition(":0")[0] and re.search(r":(\d+)`", coordinator.heard.lines[-1])
+    port = re.search(r":(\d+)`", coordinator.heard.wait("devices join"))
     assert port
     devices = [
         Joined(f"tcp://127.0.0.1:{port[1]}", n, Local(data=files[n]), keys=ClientKeys.load(tmp_path / "keys", name))

@@ -98,7 +98,7 @@ def check_plan(scenario: Scenario, design: Design) -> None:
     :raises PrivacyError: what the link's own responses refute, in one sentence
     """
     devices = scenario.federation.devices
-    chosen = _sample(design, _affordable(design, devices, symbols=120_000, slots=100))
+    chosen = _sample(design, _affordable(design, devices, symbols=400_000, slots=100))
     if design.settings.as_printed or chosen.size == 0:  # the printed formulas are known to claim too little, and say so
         return
     seen, doubt, _ = _carried(scenario, design, chosen, None, quick=True)

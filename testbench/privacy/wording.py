@@ -59,7 +59,7 @@ def statements(
         f"N0 = {link.n0:.4g} is the variance of a complex sample, so that the real decision variable has N0/2; "
         f"{_SOURCES[settings.noise_source]}",
         gains,
-        "what is claimed costs no device less than it loses over the run (rounds compared in order of their cost)"
+        "the rounds that are counted are, sorted by cost, at least as dear as those of any device"
         if rate is not None
         else "what is claimed is that of the device which loses most over the run",
         sampling_sentence(rate),

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from testbench.stress.limits import Largest, Row, largest
 from testbench.stress.plan import StressConfig
 from testbench.stress.points import gradient_variants
-from testbench.stress.results import Largest, Row, largest
 
 COLUMNS = (
     "contestant", "variant", "entries", "symbol_duration_s", "rounds", "axis", "age_s", "state", "largest", "largest_low",

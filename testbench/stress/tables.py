@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from testbench.stress.comparison import Compared
 from testbench.stress.hardware import Hardware
+from testbench.stress.limits import Row
 from testbench.stress.plan import StressConfig
-from testbench.stress.results import Row
 
 Table = list[list[str]]
 

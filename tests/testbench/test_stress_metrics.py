@@ -10,12 +10,12 @@ from scipy.stats import binomtest
 
 from testbench.stress.axes import ProtocolFaults
 from testbench.stress.evaluate import Failed, evaluate
+from testbench.stress.limits import crossing
 from testbench.stress.metrics import ratio, share, summarise
 from testbench.stress.payloads import out_of_step, send, session_seed
 from testbench.stress.plan import PayloadLaw
 from testbench.stress.plan_file import build_plan
 from testbench.stress.points import Point, points_of, units_of
-from testbench.stress.results import crossing
 
 LAW = PayloadLaw(sigma=0.2, correlation=0.5)
 T = 64e-6

@@ -55,8 +55,8 @@ def run_all(
     """Call ``function`` on every item and hand each result to ``finished``, in this process. One worker means in process.
 
     ``preload``: modules that are imported once, by the process that workers are forked from, instead of once per worker.
-    ``items`` are taken when they are needed, so that an iterator may decide late; each worker is handed ``ahead`` of them. It is
-    asked again after every call of ``finished``, also where it had no more to give before: see :class:`Growing`.
+    ``items`` are taken when they are needed, so that an iterator may decide late; each worker is handed ``ahead`` of them. An
+    iterator is asked again after every call of ``finished``, also where it had nothing to give before: see :class:`Growing`.
     Where a worker process dies, what was on its way is tried again, one item at a time, and ``died`` makes the result of an
     item that kills its worker once more; without ``died``, a death raises :class:`testbench.errors.TestbenchError`.
     """

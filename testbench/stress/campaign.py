@@ -21,8 +21,8 @@ from testbench.stress.store import StressFolder
 from testbench.stress.tables import Table, cost_table, gradient_table, hardware_table, largest_table, markdown
 
 _BAND = (
-    "±: the band's ends are offsets that were measured, with the metric's whole 95 % band within the limit at the lower end, and "
-    "beyond it at the upper: sampling and the grid's spacing are both in it."
+    "±: the band's ends are offsets that were measured, with the metric's whole 95 % band within the limit at the lower end, "
+    "and beyond it at the upper: sampling and the grid's spacing are both in it."
 )
 
 

@@ -1,9 +1,10 @@
 """The largest offset that a limit allows: its value, a band that leaves nothing out, and where to measure to narrow it.
 
-A curve is measured at some offsets, each with a 95 % band of its metric. The ends of the band of the largest offset are offsets
-that were measured: at the lower one, and at all below it, the metric's whole band lies within the limit; at the upper one the whole
-band lies beyond. Between two measured offsets the curve is only taken to rise, nothing is taken of its shape: the band holds what
-sampling and the grid leave open together, and a coarse grid has a wide one. The value between them is interpolated.
+A curve is measured at some offsets, each with a 95 % band of its metric. The ends of the band of the largest offset are
+offsets that were measured: at the lower one, and at all below it, the metric's whole band lies within the limit; at the upper
+one the whole band lies beyond. Between neighbours the curve is taken to cross the limit at most once, and nothing else of its
+shape: the band holds what sampling and the grid leave open together, and a coarse grid has a wide one. The value between the
+ends is interpolated.
 
 :func:`wanted` names the offsets that narrow the band most: the estimated crossings of the metric and of both ends of its band.
 """

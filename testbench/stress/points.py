@@ -21,8 +21,8 @@ _TRAINING_WEIGHT = 30_000.0
 class Point:
     """One contestant at one value of one axis (or with one preset).
 
-    ``group``: sweep, preset, gradient or accuracy. ``value`` is in the axis's base unit, NaN for a preset. ``added``: not of the
-    plan's grid, but measured to narrow the band of a limit.
+    ``group``: sweep, preset, gradient or accuracy. ``value`` is in the axis's base unit, NaN for a preset. ``added``: not of
+    the plan's grid, but measured to narrow the band of a limit.
     """
 
     id: str

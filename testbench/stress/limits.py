@@ -95,30 +95,26 @@ def wanted(rows: Sequence[Row], metric: str, limit: float) -> list[float]:
     """Offsets to measure next, at most three; none where the grid adds little to the band, or nothing crosses.
 
     Estimated crossings by a monotone cubic through all that is measured. Those of the ends of the metric's band are moved
-    outwards a little, so that a measurement there decides.
+    outwards by what the estimate may be wrong, its distance from linear interpolation, so that a measurement there decides.
     """
-    if len(rows) < 2:
-        return []
     values = np.array([float(row["value"]) for row in rows])
     found = largest(rows, metric, limit)
-    if found.state == "none":
+    if len(rows) < 2 or found.state == "none":
         return []
     upper, lower = _ends(rows, metric)
-    middle = _estimate(values, np.array([row[metric] for row in rows], np.float64), limit)
-    ends = (_estimate(values, np.array(upper), limit), _estimate(values, np.array(lower), limit))
-    if middle is None:
-        # Every metric is within the limit: only the upper end of its band may cross.
-        ends, middle = (ends[0], None), values[-1]
+    middle = _estimate(values, [row[metric] for row in rows], limit)
+    centre = values[-1] if middle is None else middle[0]  # None: only the upper end of the metric's band may cross
     chosen = []
-    for measured, end, sign in ((found.low, ends[0], -1.0), (found.high, ends[1], 1.0)):
+    for measured, ends, sign in ((found.low, upper, -1.0), (found.high, lower, 1.0)):
+        end = _estimate(values, ends, limit)
         if end is None or math.isnan(measured):
             continue
-        spread = abs(end - middle)
-        allowed = _OF_SAMPLING * spread + _OF_VALUE * middle
-        if abs(measured - end) > allowed:
-            chosen.append(end + sign * 0.4 * allowed)
-    if found.state == "found" and chosen:
-        chosen.append(middle)
+        at, error = end
+        gap, allowed = abs(measured - at), _OF_SAMPLING * abs(at - centre) + _OF_VALUE * centre
+        if gap > allowed:
+            chosen.append(at + sign * min(max(0.4 * allowed, error), 0.5 * gap))
+    if middle is not None and chosen:
+        chosen.append(centre)
     tight = [float(f"{x:.12g}") for x in chosen]
     return sorted({x for x in tight if values[0] < x < values[-1] and x not in values})
 
@@ -133,21 +129,27 @@ def _ends(rows: Sequence[Row], metric: str) -> tuple[list[float], list[float]]:
     return ends[0], ends[1]
 
 
-def _estimate(values: Floats, metric: Floats, limit: float) -> float | None:
-    """Where ``metric`` first exceeds ``limit``, by a monotone cubic; None where it does not, or from the start."""
-    beyond = np.flatnonzero(~(metric <= limit))
-    if not beyond.size or beyond[0] == 0:
+def _estimate(values: Floats, metric: Sequence[float], limit: float) -> tuple[float, float] | None:
+    """Where ``metric`` first exceeds ``limit``, by a monotone cubic, and how far off linear interpolation lies from there.
+
+    None where it does not exceed it, or from the start.
+    """
+    from scipy.interpolate import PchipInterpolator
+    from scipy.optimize import brentq
+
+    state, linear = crossing(values.tolist(), metric, limit)
+    if state != "found":
         return None
-    i = int(beyond[0])
+    known = np.isfinite(metric)
+    i = next(j for j, x in enumerate(metric) if not x <= limit)
     x = np.log(values) if values[0] > 0 else values
     ends = float(x[i - 1]), float(x[i])
-    known = np.isfinite(metric)
-    if known[i - 1] and known[i]:
-        from scipy.interpolate import PchipInterpolator
-        from scipy.optimize import brentq
-
-        curve = PchipInterpolator(x[known], metric[known])
-        at = float(brentq(lambda u: float(curve(u)) - limit, *ends)) if metric[i - 1] < limit else ends[0]
-    else:
+    if not (known[i - 1] and known[i]):
         at = sum(ends) / 2.0
-    return math.exp(at) if values[0] > 0 else at
+    elif metric[i - 1] < limit:
+        curve = PchipInterpolator(x[known], np.asarray(metric)[known])
+        at = float(brentq(lambda u: float(curve(u)) - limit, *ends))
+    else:
+        at = ends[0]
+    at = math.exp(at) if values[0] > 0 else at
+    return at, abs(at - linear)

@@ -103,9 +103,11 @@ def _cell(value: Any) -> Any:
 
 
 LARGEST_COLUMNS = (
-    "axis", "contestant", "label", "unit", "nmse_limit_db", "nmse_db_at_first", "nmse_state", "nmse_largest",
-    "nmse_largest_low", "nmse_largest_high", "wrong_sign_limit", "wrong_sign_at_first", "wrong_sign_state",
-    "wrong_sign_largest", "wrong_sign_largest_low", "wrong_sign_largest_high",
+    "axis", "contestant", "label", "unit",
+    "nmse_limit_db", "nmse_db_at_first", "nmse_db_at_first_low", "nmse_db_at_first_high",
+    "nmse_state", "nmse_largest", "nmse_largest_low", "nmse_largest_high",
+    "wrong_sign_limit", "wrong_sign_at_first", "wrong_sign_at_first_low", "wrong_sign_at_first_high",
+    "wrong_sign_state", "wrong_sign_largest", "wrong_sign_largest_low", "wrong_sign_largest_high",
 )  # fmt: skip
 
 
@@ -134,7 +136,7 @@ def largest_rows(plan: StressConfig, rows: Sequence[Row]) -> list[Row]:
                 key = "nmse" if metric == "nmse_db" else metric
                 result = largest(curve, metric, limit)
                 row[f"{key}_limit_db" if key == "nmse" else f"{key}_limit"] = limit
-                row[f"{metric}_at_first"] = curve[0][metric]
+                row |= {f"{metric}_at_first{end}": curve[0][f"{metric}{end}"] for end in ("", "_low", "_high")}
                 row |= {f"{key}_state": result.state, f"{key}_largest": result.value}
                 row |= {f"{key}_largest_low": result.low, f"{key}_largest_high": result.high, f"_{key}": result}
             found.append(row)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from testbench.stress.comparison import Compared
 from testbench.stress.hardware import Hardware
 from testbench.stress.limits import Row
+from testbench.stress.metrics import Interval
 from testbench.stress.plan import StressConfig
 
 Table = list[list[str]]
@@ -22,9 +23,9 @@ def largest_table(plan: StressConfig, rows: Sequence[Row], axis: str) -> Table:
             table.append(
                 [
                     row["label"],
-                    f"{row['nmse_db_at_first']:.1f} dB",
+                    _banded(row, "nmse_db", 1.0, "dB"),
                     row["_nmse"].shown(factor, unit),
-                    f"{100 * row['wrong_sign_at_first']:.1f} %",
+                    _banded(row, "wrong_sign", 100.0, "%"),
                     row["_wrong_sign"].shown(factor, unit),
                 ]
             )
@@ -81,5 +82,15 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rest)) + "\n"
 
 
-def _ratio(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3g}"
+def _banded(row: Row, metric: str, factor: float, unit: str) -> str:
+    """A metric at the first value with half its 95 % band, the longer half."""
+    value, low, high = (factor * float(row[f"{metric}_at_first{end}"]) for end in ("", "_low", "_high"))
+    half = max(high - value, value - low)
+    return f"{value:.1f}{f' ± {half:.1f}' if math.isfinite(half) else ''} {unit}"
+
+
+def _ratio(ratio: Interval) -> str:
+    if math.isnan(ratio.value):
+        return ""
+    half = max(ratio.high - ratio.value, ratio.value - ratio.low)
+    return f"{ratio.value:.3g}{f' ± {half:.2g}' if half > 0 else ''}"

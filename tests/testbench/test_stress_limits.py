@@ -255,6 +255,14 @@ def test_points_are_added_by_workers_and_kept_by_a_resume(tmp_path, monkeypatch)
     assert "the band's ends are offsets that were measured" in (result.folder.path / "tables.md").read_text()
 
 
+def test_captions_say_where_an_nmse_has_no_expectation():
+    from testbench.stress.captions import caption
+
+    words = "E[1/min|h|²], and with it the noise's mean square over fades, is infinite"
+    assert words not in caption(plan())
+    assert words in caption(plan(link={"power": {"control": "weakest"}}))
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_work_may_grow_while_it_is_done(workers):
     left, seen = Growing([3, 1]), []

@@ -49,12 +49,20 @@ class Largest:
         if math.isnan(self.low) or math.isnan(self.high):
             ends = [self._end(end, sign, factor) for end, sign in ((self.low, ">="), (self.high, "<=")) if end == end]
             return f"{value}{suffix} (95 %: {ends[0] if ends else 'anywhere in the range'})"
-        half = max(self.high - self.value, self.value - self.low) / factor
-        return f"{value} ± {half:.2g}{suffix}"
+        return f"{plus_minus(self.value / factor, self.low / factor, self.high / factor)}{suffix}"
 
     @staticmethod
     def _end(end: float, sign: str, factor: float) -> str:
         return "anything" if math.isnan(end) else f"{sign} {end / factor:.4g}"
+
+
+def plus_minus(value: float, low: float, high: float) -> str:
+    """A figure with the longer half of its band in two digits, and no more digits of its own than that; alone without one."""
+    half = max(high - value, value - low)
+    if not (math.isfinite(low) and math.isfinite(high) and half > 0):
+        return f"{value:.4g}"
+    digits = 1 - math.floor(math.log10(half))
+    return " ± ".join(f"{round(x, digits):.{max(digits, 0)}f}" for x in (value, half))
 
 
 def crossing(values: Sequence[float], metric: Sequence[float], limit: float) -> tuple[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from testbench.stress.comparison import Compared
 from testbench.stress.hardware import Hardware
-from testbench.stress.limits import Row
+from testbench.stress.limits import Row, plus_minus
 from testbench.stress.metrics import Interval
 from testbench.stress.plan import StressConfig
 
@@ -83,14 +83,10 @@ def markdown(table: Table) -> str:
 
 
 def _banded(row: Row, metric: str, factor: float, unit: str) -> str:
-    """A metric at the first value with half its 95 % band, the longer half."""
+    """A metric at the first value with its 95 % band."""
     value, low, high = (factor * float(row[f"{metric}_at_first{end}"]) for end in ("", "_low", "_high"))
-    half = max(high - value, value - low)
-    return f"{value:.1f}{f' ± {half:.1f}' if math.isfinite(half) else ''} {unit}"
+    return f"{plus_minus(value, low, high)} {unit}"
 
 
 def _ratio(ratio: Interval) -> str:
-    if math.isnan(ratio.value):
-        return ""
-    half = max(ratio.high - ratio.value, ratio.value - ratio.low)
-    return f"{ratio.value:.3g}{f' ± {half:.2g}' if half > 0 else ''}"
+    return "" if math.isnan(ratio.value) else plus_minus(ratio.value, ratio.low, ratio.high)

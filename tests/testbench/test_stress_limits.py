@@ -13,7 +13,7 @@ from scipy.stats import binom, norm
 from testbench.pool import Growing, run_all
 from testbench.stress.campaign import run_stress
 from testbench.stress.evaluate import Failed, evaluate
-from testbench.stress.limits import Largest, largest, wanted
+from testbench.stress.limits import Largest, largest, plus_minus, wanted
 from testbench.stress.plan_file import build_plan
 from testbench.stress.points import points_of, units_of
 from testbench.stress.results import rows_of, swept
@@ -253,6 +253,21 @@ def test_points_are_added_by_workers_and_kept_by_a_resume(tmp_path, monkeypatch)
     assert [row["added"] for row in rows].count("0") == 6
     assert {row["added"] for row in rows} == {"0", "1"}
     assert "the band's ends are offsets that were measured" in (result.folder.path / "tables.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "words"),
+    [
+        (8095.5, 8007.3, 8184.7, "8096 ± 89"),
+        (1.7556, 1.7149, 1.8, "1.756 ± 0.044"),
+        (12329.0, 11189.0, 13565.0, "12300 ± 1200"),
+        (58.99, 53.333, 64.0, "59.0 ± 5.7"),
+        (16.0, 16.0, 16.0, "16"),
+        (7.0, math.nan, 8.0, "7"),
+    ],
+)
+def test_no_more_digits_than_the_band_has(value, low, high, words):
+    assert plus_minus(value, low, high) == words
 
 
 def test_captions_say_where_an_nmse_has_no_expectation():

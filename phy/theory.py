@@ -6,10 +6,15 @@ estimate h | h' ~ CN(beta h', e2). With x = (a / h') p / gamma the decision vari
     estimate | h'  ~  N( beta mean(p),  sum_k p_k^2 e2 / (2 K^2 |h'_k|^2)  +  gamma^2 N0 / (2 a^2 K^2) ).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import exp1, j0
 from scipy.stats import norm
+
+if TYPE_CHECKING:
+    from phy.config import LinkConfig
 
 
 def noise_variance(clip: float, n0: float, aligned_gain: NDArray[np.float64] | float, devices: int) -> NDArray[np.float64]:
@@ -37,6 +42,21 @@ def channel_given_estimate(estimator: str, error_variance: float, correlation: f
 def jakes_correlation(doppler_hz: float, delay_s: float) -> float:
     """rho = J0(2 pi f_d tau) of Clarke's and Jakes' model."""
     return float(j0(2.0 * np.pi * doppler_hz * delay_s))
+
+
+def noise_without_mean(config: "LinkConfig", devices: int) -> bool:
+    """Whether the noise of a coherent estimate has no mean square over fades: E[1 / a^2] diverges.
+
+    So it is where the weakest of K Rayleigh devices sets a^2 = min_k |f_k|^2: an exponential variable of mean 1/K, whose
+    density at zero is K. A median over rounds exists; a mean square over T rounds grows like log T, and its worst few carry it.
+    With several antennas the combiner ``equal`` is no better, nor is ``max_min`` for two devices: where their channels are at
+    right angles, the vector of either one is deaf to the other. For one device, or three and more, P(a^2 < x) vanishes faster
+    than x. Other channels than the flat Rayleigh ones of this package are not judged.
+    """
+    rayleigh = config.channel.model in ("rayleigh", "sionna_rayleigh")
+    if not rayleigh or config.power.control != "weakest" or config.scheme not in ("analog", "sign"):
+        return False
+    return config.receive_antennas == 1 or config.combiner == "equal" or devices == 2
 
 
 def mean_inverse_gain(threshold: float, variance: float = 1.0) -> float:

@@ -14,6 +14,9 @@ class Observer:
     def started(self, units: int, done: int, weight: float, done_weight: float, where: str) -> None:
         """Work begins, or continues after ``done`` of ``units``; ``where`` it is done, in words."""
 
+    def grew(self, units: int, weight: float) -> None:
+        """So many more units, of this weight together, turned out to be wanted."""
+
     def advanced(self, weight: float) -> None:
         """One more unit, of this weight, is committed."""
 
@@ -65,6 +68,13 @@ class BarObserver(Observer):
             self._progress.start()
             self._task = self._progress.add_task(self._label, total=weight, units=self._count())
             self._progress.update(self._task, completed=done_weight)
+
+    def grew(self, units: int, weight: float) -> None:
+        """A longer bar."""
+        self._units += units
+        self._total += weight
+        if self._progress is not None:
+            self._progress.update(self._task, total=self._total, units=self._count())
 
     def advanced(self, weight: float) -> None:
         """Advance by a unit."""

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+class Growing(Iterator[Item]):
+    """Items to which more may be added while they are worked on; the added ones come first."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._left = deque(items)
+
+    def add(self, items: Iterable[Item]) -> None:
+        """Put ``items`` before all others, in their order."""
+        self._left.extendleft(reversed(list(items)))
+
+    def __next__(self) -> Item:
+        """The next one; an end is none for ever."""
+        if not self._left:
+            raise StopIteration
+        return self._left.popleft()
+
+
 def run_all(
     function: Callable[[Item], Result],
     items: Iterable[Item],
@@ -37,7 +55,8 @@ def run_all(
     """Call ``function`` on every item and hand each result to ``finished``, in this process. One worker means in process.
 
     ``preload``: modules that are imported once, by the process that workers are forked from, instead of once per worker.
-    ``items`` are taken when they are needed, so that an iterator may decide late; each worker is handed ``ahead`` of them.
+    ``items`` are taken when they are needed, so that an iterator may decide late; each worker is handed ``ahead`` of them. An
+    iterator is asked again after every call of ``finished``, also where it had nothing to give before: see :class:`Growing`.
     Where a worker process dies, what was on its way is tried again, one item at a time, and ``died`` makes the result of an
     item that kills its worker once more; without ``died``, a death raises :class:`testbench.errors.TestbenchError`.
     """

@@ -57,7 +57,8 @@ def draw(job: Job) -> Path:
         panels: Any = figure.subplots(1, 3, sharey=True)
         image = None
         for axes, (axis, (factor, label)) in zip(panels, scales.items(), strict=True):
-            rows = [row for row in result.rows if row["group"] == "sweep" and row["axis"] == axis]
+            rows = [row for row in result.rows if row["group"] == "sweep" and row["axis"] == axis and not row["added"]]
+            limits = {row["contestant"]: row for row in result.largest if row["axis"] == axis}
             values = sorted({row["value"] for row in rows})
             table = np.full((len(names), len(values)), np.nan)
             for row in rows:
@@ -68,11 +69,9 @@ def draw(job: Job) -> Path:
                 extent=(values[0] * factor - edge, values[-1] * factor + edge, len(names) - 0.5, -0.5),
             )  # fmt: skip
             # The limit as a line, so that print and every reader see it without colours.
-            at = np.array(values) * factor
-            for i in range(len(names)):
-                beyond = np.flatnonzero(table[i] > plan.nmse_limit_db)
-                if beyond.size and beyond[0] > 0:
-                    x = (at[beyond[0] - 1] + at[beyond[0]]) / 2
+            for i, name in enumerate(names):
+                if name in limits and limits[name]["nmse_state"] == "found":
+                    x = limits[name]["nmse_largest"] * factor
                     axes.plot([x, x], [i - 0.5, i + 0.5], color="white", linewidth=2.2)
                     axes.plot([x, x], [i - 0.5, i + 0.5], color="black", linewidth=1.0)
             axes.grid(False)

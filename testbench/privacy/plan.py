@@ -25,6 +25,7 @@ from testbench.privacy.directions import Directions, sensitivity_of
 from testbench.privacy.fitting import fit
 from testbench.privacy.sounding import Sounding, sound
 from testbench.scenario import Scenario, build
+from testbench.spread import unbounded
 
 __all__ = ["ACCOUNTANTS", "PlanReport", "PlanRow", "make_plan", "scenario_of"]
 
@@ -151,13 +152,14 @@ class PlanReport:
     def caption(self) -> str:
         """The definitions that the numbers need."""
         s, link = self.scenario, self.scenario.link
+        tail = unbounded(link, s.federation.devices, "the root mean square of the noise")
         sampling = "no amplification by sampling" if self.sampling_rate is None else f"Poisson, q = {self.sampling_rate:.3g}"
         return (
             f"SNR_max = P E|h|²/N0 = {link.snr_max_db:g} dB, N0 the variance of one complex sample (real axis: N0/2); "
             f"adversary: {adversary(s)}; {sensitivity_of(s).statement}; delta = {s.privacy.delta:g}, {sampling}; channel "
             f"{link.channel.model}, CSI {link.csi.estimator}, {link.power.control}; K = {s.federation.devices}, "
             f"T = {s.federation.rounds}, {_directions(s)}clip {link.clip:g}, A = {s.privacy.contraction:g}, seed {s.seed} "
-            "(one draw of the channels)"
+            f"(one draw of the channels){f'; {tail}' if tail else ''}"
         )
 
 

@@ -20,6 +20,7 @@ from testbench.privacy.comparisons import accounting_gap, better_estimates
 from testbench.privacy.plan import ACCOUNTANTS, PlanReport, PlanRow, make_plan
 from testbench.privacy.plan_figures import draw_estimates, draw_schedule, write_csv
 from testbench.scenario import Scenario
+from testbench.spread import root_mean_square
 
 __all__ = ["bars", "default_folder", "run_plan", "say"]
 
@@ -81,23 +82,29 @@ def run_plan(
 
 
 _HEADER = [
-    "schedule", "scheme", "sum_mu_squared", *(f"epsilon_{name}" for name in ACCOUNTANTS), "std_first", "std_median", "std_last",
-    "full_scale", "silent_rounds", "capped_rounds", "reported_sum_mu_squared",
+    "schedule", "scheme", "sum_mu_squared", *(f"epsilon_{name}" for name in ACCOUNTANTS), "std_first", "std_median", "std_rms",
+    "std_last",    "full_scale", "silent_rounds", "capped_rounds", "reported_sum_mu_squared",
 ]  # fmt: skip
 
 
 def _cells(row: PlanRow) -> list[Any]:
-    first, median, last = _stds(row)
+    first, median, rms, last = _stds(row).values()
     spent = float(np.square(row.mu).sum())
     epsilons = [row.epsilons.get(name, "") for name in ACCOUNTANTS]
     return [
-        row.label, row.scheme, spent, *epsilons, first, median, last, row.full_scale, row.silent, int(row.capped.sum()),
+        row.label, row.scheme, spent, *epsilons, first, median, rms, last, row.full_scale, row.silent, int(row.capped.sum()),
         row.reported if row.printed else "",
     ]  # fmt: skip
 
 
-def _stds(row: PlanRow) -> tuple[float, float, float]:
-    return float(row.std[0]), float(np.median(row.std)), float(row.std[-1])
+def _stds(row: PlanRow) -> dict[str, float]:
+    """Standard deviation of the estimate's noise: first, median and last round, and root mean square of those not silent."""
+    return {
+        "first": float(row.std[0]),
+        "median": float(np.median(row.std)),
+        "rms": root_mean_square(row.std),
+        "last": float(row.std[-1]),
+    }
 
 
 def _number(value: float) -> str:
@@ -111,18 +118,19 @@ def _schedules(console: Console, report: PlanReport) -> None:
     table.add_column("schedule", no_wrap=True)
     sampled = report.sampling_rate is not None
     accountants = ACCOUNTANTS if sampled else ("paper", "gdp")
-    for heading in (*(f"ε {name}" for name in accountants), "std first", "median", "last", "peak", "silent", "capped"):
+    for heading in (*(f"ε {name}" for name in accountants), "std first", "median", "rms", "last", "peak", "silent", "capped"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in report.rows:
         epsilons = [f"{row.epsilons[name]:.3g}" if name in row.epsilons else "-" for name in accountants]
         table.add_row(
-            row.label, *epsilons, *(_number(x) for x in _stds(row)), f"{row.full_scale:g}", str(row.silent),
+            row.label, *epsilons, *(_number(x) for x in _stds(row).values()), f"{row.full_scale:g}", str(row.silent),
             str(int(row.capped.sum())),
         )  # fmt: skip
     console.print(table)
     say(
         console,
-        "std: of the noise in p_hat, first, median and last round; peak: full scale of a payload; rounds silent, at peak power"
+        "std: of the noise in p_hat, first, median and last round, and root mean square of those not silent; peak: full scale "
+        "of a payload; rounds silent, at peak power"
         + ("; ε paper and ε gdp: without the amplification by sampling" if sampled else ""),
     )
 
@@ -132,7 +140,8 @@ def _estimates(console: Console, report: PlanReport, signal_std: float | None) -
     if not analog:
         return
     row = analog[0]
-    places = dict(zip(("first", "median", "last"), _stds(row), strict=True))
+    stds = _stds(row)
+    places = {name: stds[name] for name in ("first", "median", "last")}
     several = report.scenario.zeroth_order.directions
     shown = several if several > 1 else 16
     tables = [better_estimates(std, row.full_scale, signal_std, shown) for std in places.values()]

@@ -17,6 +17,7 @@ from testbench.privacy.guarding import PlannedCharges
 from testbench.privacy.run_plan import RunPlan
 from testbench.privacy.secrecy import randomness
 from testbench.scenario import Scenario
+from testbench.spread import root_mean_square
 
 __all__ = ["privacy_keys"]
 
@@ -39,6 +40,7 @@ KEYS = (
     "schedule",
     "artificial_noise",
     "estimate_std_median",
+    "estimate_std_rms",
     "privacy_stopped_at_round",
     "privacy_statement",
 )
@@ -79,6 +81,7 @@ def privacy_keys(scenario: Scenario, design: RunPlan | None, journal: Journal, s
         "schedule": settings.schedule,
         "artificial_noise": float(design.artificial_noise.max(initial=0.0)),
         "estimate_std_median": float(np.median(audible)) if audible.size else None,
+        "estimate_std_rms": root_mean_square(audible) if audible.size else None,
         "privacy_stopped_at_round": stopped,
         "privacy_statement": _joined(design.statement),
     }

@@ -10,13 +10,20 @@ from testbench.stress.captions import caption
 from testbench.stress.comparison import COLUMNS as COMPARED_COLUMNS
 from testbench.stress.comparison import Compared, compare
 from testbench.stress.evaluate import Failed, Measured
+from testbench.stress.limits import Row
 from testbench.stress.plan import StressConfig
 from testbench.stress.plan_file import plan_toml
 from testbench.stress.points import Point, Unit, points_of, units_of
 from testbench.stress.pool import run_units
-from testbench.stress.results import COLUMNS, LARGEST_COLUMNS, Row, largest_rows, rows_of, to_csv, training_rows
+from testbench.stress.results import COLUMNS, LARGEST_COLUMNS, largest_rows, rows_of, to_csv, training_rows
+from testbench.stress.search import Search, replay
 from testbench.stress.store import StressFolder
 from testbench.stress.tables import Table, cost_table, gradient_table, hardware_table, largest_table, markdown
+
+_BAND = (
+    "±: the band's ends are offsets that were measured, with the metric's whole 95 % band within the limit at the lower end, "
+    "and beyond it at the upper: sampling and the grid's spacing are both in it."
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,11 @@ def run_stress(
         trainings = training_units(plan, folder.trainings)
         # The longest units first, so that the last worker does not finish long after the others.
         units = [*trainings, *sorted((u for _, mine in points for u in mine), key=lambda u: -u.point.entries)]
-        failed = _evaluate(units, folder, workers, observer)
-        found = {measured.unit: measured for measured in folder.load(unit.id for unit in units)}
+        search = Search(plan, points)
+        failed = _evaluate(units, search, folder, workers, observer)
+        points += search.added
+        every = [*trainings, *(unit for _, mine in points for unit in mine)]
+        found = {measured.unit: measured for measured in folder.load(unit.id for unit in every)}
         rows = [*rows_of(plan, points, found), *training_rows(plan, trainings, found)]
         result = StressResult(folder, rows, largest_rows(plan, rows), compare(plan, rows), _failures(points, trainings, failed))
         observer.said("drawing figures")
@@ -59,20 +69,27 @@ def run_stress(
     return result
 
 
-def _evaluate(units: list[Unit], folder: StressFolder, workers: int | None, observer: Observer) -> list[Failed]:
-    done = folder.done()
-    left = [unit for unit in units if unit.id not in done]
+def _evaluate(units: list[Unit], search: Search, folder: StressFolder, workers: int | None, observer: Observer) -> list[Failed]:
+    """Measure ``units``, and what ``search`` asks for in between."""
+    kept = {measured.unit: measured for measured in folder.load(folder.done())}
+    units = replay(search, units, kept)
+    left = [unit for unit in units if unit.id not in kept]
     failed: list[Failed] = []
     total = sum(unit.weight for unit in units)
     count = workers or cores()
     observer.started(len(units), len(units) - len(left), total, total - sum(u.weight for u in left), processes(count))
 
-    def finished(unit: Unit, outcome: Measured | Failed) -> None:
+    def finished(unit: Unit, outcome: Measured | Failed) -> list[Unit]:
+        more: list[Unit] = []
         if isinstance(outcome, Failed):
             failed.append(outcome)
         else:
             folder.add(outcome)
+            more = search.measured(outcome, unit.point)
+        if more:
+            observer.grew(len(more), sum(u.weight for u in more))
         observer.advanced(unit.weight)
+        return more
 
     try:
         run_units(left, count, finished)
@@ -120,12 +137,12 @@ def tables_of(plan: StressConfig, result: StressResult) -> list[tuple[str, str, 
     found = []
     for name, axis in plan.chosen_axes().items():
         if any(row["axis"] == name for row in result.largest):
-            note = f"x: {axis.law_in_words()}. ±: where the 95 % band of the metric crosses the limit."
+            note = f"x: {axis.law_in_words()}. {_BAND}"
             found.append((f"Largest {axis.title}", note, largest_table(plan, result.largest, name)))
     if result.compared:
         note = (
             "Equal energy and symbol duration per entry; the gradient's entries back to back, the scalar in a guard of "
-            f"its own; offsets uniform on ±x per device and round; NMSE < {plan.nmse_limit_db:g} dB, interpolated on the grid."
+            f"its own; offsets uniform on ±x per device and round; NMSE < {plan.nmse_limit_db:g} dB. {_BAND}"
         )
         found.append(("Scalar against gradient", note, gradient_table(plan, result.compared)))
     if plan.presets:

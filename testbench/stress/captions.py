@@ -1,5 +1,6 @@
 """What every figure and table states of its numbers."""
 
+from testbench.spread import unbounded
 from testbench.stress.plan import StressConfig
 
 
@@ -19,9 +20,11 @@ def caption(plan: StressConfig, axis: str | None = None, *, comparison: bool = F
     age = "" if comparison else f", pilot {link.csi.age_s * 1e3:g} ms old"
     duration = "" if comparison else f"T = {link.offsets.symbol_duration_s * 1e6:g} µs, "
     rounds = "" if comparison else f"{plan.rounds} rounds a point in {sessions_of(plan, axis)}, "
+    tail = unbounded(link, plan.devices, "an NMSE")
     return (
         f"SNR_max = Es/N0 = {link.snr_max_db:g} dB, Es = 1 per scalar and device at full scale, N0 = {link.n0:.3g} per complex "
         f"sample; {channel}, CSI {link.csi.estimator}{age}, {control}, {duration}{link.fidelity} fidelity\n"
         f"K = {plan.devices}, M = {link.receive_antennas}, {rounds}seed {plan.seed} (common random numbers), "
         f"{plan.payload.in_words()}; bands 95 %, from batch means (NMSE) and Wilson (shares)"
+        f"{f'; {tail}' if tail else ''}"
     )

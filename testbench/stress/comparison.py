@@ -4,13 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from testbench.stress.limits import Largest, Row, largest
+from testbench.stress.metrics import Interval
 from testbench.stress.plan import StressConfig
 from testbench.stress.points import gradient_variants
-from testbench.stress.results import Largest, Row, largest
 
 COLUMNS = (
     "contestant", "variant", "entries", "symbol_duration_s", "rounds", "axis", "age_s", "state", "largest", "largest_low",
-    "largest_high", "unit", "largest_times_T", "scalar_over_this", "long_scalar_over_this",
+    "largest_high", "unit", "largest_times_T", "scalar_over_this", "scalar_over_this_low", "scalar_over_this_high",
+    "long_scalar_over_this", "long_scalar_over_this_low", "long_scalar_over_this_high",
 )  # fmt: skip
 
 
@@ -26,8 +28,8 @@ class Compared:
     axis: str
     age_s: float
     largest: Largest
-    scalar_ratio: float
-    long_ratio: float
+    scalar_ratio: Interval
+    long_ratio: Interval
 
     @property
     def normalised(self) -> float:
@@ -50,8 +52,8 @@ class Compared:
             "largest_high": self.largest.high,
             "unit": "s" if self.axis == "timing" else "Hz",
             "largest_times_T": self.normalised,
-            "scalar_over_this": self.scalar_ratio,
-            "long_scalar_over_this": self.long_ratio,
+            **_columns("scalar_over_this", self.scalar_ratio),
+            **_columns("long_scalar_over_this", self.long_ratio),
         }
 
 
@@ -91,8 +93,19 @@ def compare(plan: StressConfig, rows: Sequence[Row]) -> list[Compared]:
     return found
 
 
-def _ratio(above: Largest | None, below: Largest) -> float:
-    """NaN unless both are figures; where ``above`` held to its range's end, the ratio is a lower bound."""
+def _columns(name: str, ratio: Interval) -> Row:
+    return {name: ratio.value, f"{name}_low": ratio.low, f"{name}_high": ratio.high}
+
+
+def _ratio(above: Largest | None, below: Largest) -> Interval:
+    """Ratio with the ends that both bands allow together, 1 of a figure over itself; NaN unless both are figures.
+
+    Where ``above`` held to its range's end, the ratio is a lower bound.
+    """
     if above is None or above.state == "none" or below.state != "found" or below.value <= 0:
-        return math.nan
-    return above.value / below.value
+        return Interval(math.nan, math.nan, math.nan)
+    if above is below:
+        return Interval(1.0, 1.0, 1.0)
+    low = above.low / below.high if below.high > 0 else math.nan
+    high = above.high / below.low if below.low > 0 else math.nan
+    return Interval(above.value / below.value, low, high)

@@ -13,9 +13,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from testbench.stress.captions import caption
 from testbench.stress.comparison import Compared, curve_of
+from testbench.stress.limits import Row
 from testbench.stress.plan import StressConfig
 from testbench.stress.points import gradient_variants
-from testbench.stress.results import Row
+from testbench.stress.results import swept
 from testbench.stress.store import StressFolder
 
 # Okabe and Ito's palette, with dashes and markers of their own: told apart by colour-blind readers and in grey.
@@ -80,7 +81,7 @@ def _curves(plan: StressConfig, axis: str, rows: Sequence[Row]) -> Figure:
     nmse, wrong = figure.subplots(1, 2)
     label, factor = _axis_label(plan, axis)
     for index, name in enumerate(plan.contestants):
-        mine = [row for row in rows if row["contestant"] == name]
+        mine = swept(rows, axis, name)
         if mine:
             x = [row["value"] / factor for row in mine]
             look = style(index) | {"markevery": max(1, len(x) // 8)}
@@ -111,6 +112,7 @@ def _finite(value: float, scale: float = 1.0) -> float:
 
 
 def _heat(plan: StressConfig, axis: str, rows: Sequence[Row]) -> Figure:
+    rows = [row for row in rows if not row["added"]]  # those belong to a single contestant
     names = [name for name in plan.contestants if any(row["contestant"] == name for row in rows)]
     values = sorted({row["value"] for row in rows})
     label, factor = _axis_label(plan, axis)

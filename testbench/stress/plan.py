@@ -104,6 +104,12 @@ class StressConfig(_Frozen):
     unit_rounds: int = Field(2500, ge=1, description="rounds of a unit of work: what an interruption can cost")
     nmse_limit_db: Decibel = Field(-10.0, description="the table states the largest offset whose NMSE stays below this")
     wrong_sign_limit: float = Field(0.1, gt=0, lt=1, description="the same for the probability of a wrong sign")
+    refinements: int = Field(
+        3,
+        ge=0,
+        le=20,
+        description="how often points are added where a curve crosses a limit, up to three at a time; 0: the grid's must do",
+    )
     payload: PayloadLaw = PayloadLaw()
     link: LinkConfig = LinkConfig(clip=1.0)
     contestants: dict[str, Contestant] = Field(min_length=1)

@@ -21,7 +21,8 @@ _TRAINING_WEIGHT = 30_000.0
 class Point:
     """One contestant at one value of one axis (or with one preset).
 
-    ``group``: sweep, preset, gradient or accuracy. ``value`` is in the axis's base unit, NaN for a preset.
+    ``group``: sweep, preset, gradient or accuracy. ``value`` is in the axis's base unit, NaN for a preset. ``added``: not of
+    the plan's grid, but measured to narrow the band of a limit.
     """
 
     id: str
@@ -42,6 +43,12 @@ class Point:
     faults: ProtocolFaults
     link: dict[str, Any]
     overrides: dict[str, Any] = field(default_factory=dict)
+    added: bool = False
+
+    @property
+    def curve(self) -> str:
+        """The curve that the point belongs to: what its id begins with."""
+        return self.id.rpartition("/")[0]
 
     @property
     def config(self) -> LinkConfig:
@@ -131,15 +138,29 @@ def is_static(value: Any) -> bool:
 
 def _sweep(plan: StressConfig) -> list[Point]:
     return [
-        point_of(
-            plan, name, f"sweep/{axis_name}/{name}/{i}",
-            group="sweep", axis=axis_name, value=value, unit=axis.base_unit,
-            faults=axis.faults(value), overrides=axis.link(value),
-        )
+        _swept(plan, name, axis_name, value, f"sweep/{axis_name}/{name}/{i}")
         for axis_name, axis in plan.chosen_axes().items()
         for name in plan.contestants
         for i, value in enumerate(axis.values)
-    ]  # fmt: skip
+    ]
+
+
+def _swept(plan: StressConfig, name: str, axis_name: str, value: float, place: str, **fields: Any) -> Point:
+    axis = plan.chosen_axes()[axis_name]
+    return point_of(
+        plan, name, place,
+        group="sweep", axis=axis_name, value=value, unit=axis.base_unit,
+        faults=axis.faults(value), overrides=axis.link(value), **fields,
+    )  # fmt: skip
+
+
+def beside(plan: StressConfig, point: Point, value: float) -> Point:
+    """A point of the same curve, of a sweep or of the comparison with a gradient, at another value."""
+    place = f"{point.curve}/at-{value!r}"
+    if point.group == "sweep":
+        return _swept(plan, point.contestant, point.axis, value, place, added=True)
+    duration_s, age_s = point.config.offsets.symbol_duration_s, point.config.csi.age_s
+    return _compared(plan, point.contestant, point.axis, point.entries, duration_s, age_s, value, place, added=True)
 
 
 def _presets(plan: StressConfig) -> list[Point]:
@@ -171,27 +192,44 @@ def _gradient(plan: StressConfig) -> list[Point]:
     found = []
     for name in section.contestants:
         for variant, (_, entries, duration_s) in enumerate(gradient_variants(plan)):
-            for axis, text, units, key, ages in (
-                ("timing", section.timing, TIME, "timing_s", section.ages_s[:1]),
-                ("cfo", section.cfo, FREQUENCY, "frequency_hz", section.ages_s),
+            for axis, text, units, ages in (
+                ("timing", section.timing, TIME, section.ages_s[:1]),
+                ("cfo", section.cfo, FREQUENCY, section.ages_s),
             ):
                 values = np.array(parse_range(text, units))
                 if axis == "timing":  # the grid is in units of the symbol, whatever its length
                     values = values * (duration_s / section.symbol_duration_s)
                 for age, age_s in enumerate(ages):
-                    for i, value in enumerate(values.tolist()):
-                        offsets: dict[str, Any] = {
-                            "symbol_duration_s": duration_s,
-                            "spacing": "contiguous" if entries > 1 else "guarded",
-                            key: {"law": "uniform", "value": value} if value else {},
-                        }
-                        rounds = section.rounds_of(entries)
-                        found.append(
-                            point_of(
-                                plan, name, f"gradient/{axis}/{name}/{variant}/{age}/{i}",
-                                group="gradient", axis=axis, value=value, unit="s" if axis == "timing" else "Hz",
-                                entries=entries, rounds=rounds, sessions=1, batches=min(20, rounds),
-                                overrides={"offsets": offsets, "csi": {"age_s": age_s}},
-                            )
-                        )  # fmt: skip
+                    found += [
+                        _compared(
+                            plan, name, axis, entries, duration_s, age_s, value,
+                            f"gradient/{axis}/{name}/{variant}/{age}/{i}",
+                        )
+                        for i, value in enumerate(values.tolist())
+                    ]  # fmt: skip
     return found
+
+
+def _compared(
+    plan: StressConfig,
+    name: str,
+    axis: str,
+    entries: int,
+    duration_s: float,
+    age_s: float,
+    value: float,
+    place: str,
+    **fields: Any,
+) -> Point:
+    key, unit = ("timing_s", "s") if axis == "timing" else ("frequency_hz", "Hz")
+    offsets: dict[str, Any] = {
+        "symbol_duration_s": duration_s,
+        "spacing": "contiguous" if entries > 1 else "guarded",
+        key: {"law": "uniform", "value": value} if value else {},
+    }
+    rounds = plan.scalar_vs_gradient.rounds_of(entries)
+    return point_of(
+        plan, name, place,
+        group="gradient", axis=axis, value=value, unit=unit, entries=entries, rounds=rounds, sessions=1,
+        batches=min(20, rounds), overrides={"offsets": offsets, "csi": {"age_s": age_s}}, **fields,
+    )  # fmt: skip

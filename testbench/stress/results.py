@@ -4,20 +4,18 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from testbench.stress.evaluate import Measured
+from testbench.stress.limits import Row, largest
 from testbench.stress.metrics import summarise
 from testbench.stress.plan import StressConfig
 from testbench.stress.points import Point, Unit
 
-Row = dict[str, Any]
-
 COLUMNS = (
-    "group", "contestant", "label", "axis", "value", "unit", "preset", "entries", "symbol_duration_s", "age_s",
+    "group", "contestant", "label", "axis", "value", "unit", "added", "preset", "entries", "symbol_duration_s", "age_s",
     "devices", "seed", "rounds", "snr_max_db", "n0", "peak_energy_per_scalar", "channel_uses_per_scalar",
     "pilot_symbols_per_device", "mean_power", "peak_power",
     "nmse_db", "nmse_db_low", "nmse_db_high", "median_error_db", "gain",
@@ -73,6 +71,7 @@ def _base(plan: StressConfig, point: Point, facts: dict[str, Any]) -> Row:
         "axis": point.axis,
         "value": point.value,
         "unit": point.unit,
+        "added": int(point.added),
         "preset": point.preset,
         "entries": point.entries,
         "symbol_duration_s": config.offsets.symbol_duration_s,
@@ -103,61 +102,25 @@ def _cell(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-@dataclass(frozen=True)
-class Largest:
-    """The largest offset up to which a metric stays within its limit.
-
-    ``state``: found; none (it fails at the first value); all (it holds up to the last one). ``low`` and ``high`` are the same
-    for the upper and the lower end of the metric's band; NaN where they lie outside the range.
-    """
-
-    state: str
-    value: float
-    low: float
-    high: float
-
-    def shown(self, factor: float, unit: str) -> str:
-        """In a unit of size ``factor``, with half its band (the longer half) where that lies inside the range."""
-        suffix = f" {unit}" if unit else ""
-        if self.state == "none":
-            return "none"
-        value = f"{self.value / factor:.4g}"
-        if self.state == "all":
-            return f">= {value}{suffix}"
-        half = max(self.high - self.value, self.value - self.low) / factor
-        return f"{value}{'' if math.isnan(half) else f' ± {half:.2g}'}{suffix}"
-
-
-def crossing(values: Sequence[float], metric: Sequence[float], limit: float) -> tuple[str, float]:
-    """Where ``metric`` first exceeds ``limit``, interpolated: in log value between positive values of a geometric grid."""
-    if not values or not metric[0] <= limit:
-        return "none", math.nan
-    geometric = len(values) > 2 and values[0] > 0 and abs(values[1] / values[0] - values[2] / values[1]) < 1e-6
-    for i in range(1, len(values)):
-        if not metric[i] <= limit:
-            if not math.isfinite(metric[i]) or not math.isfinite(metric[i - 1]):
-                return "found", values[i - 1]
-            part = (limit - metric[i - 1]) / (metric[i] - metric[i - 1])
-            if geometric:
-                return "found", values[i - 1] * (values[i] / values[i - 1]) ** part
-            return "found", values[i - 1] + part * (values[i] - values[i - 1])
-    return "all", values[-1]
-
-
-def largest(rows: Sequence[Row], metric: str, limit: float) -> Largest:
-    """The largest offset of a curve, rows of ascending value, at which ``metric`` stays within ``limit``."""
-    values = [row["value"] for row in rows]
-    state, value = crossing(values, [row[metric] for row in rows], limit)
-    ends = [crossing(values, [row[f"{metric}_{end}"] for row in rows], limit) for end in ("high", "low")]
-    low, high = (v if s == "found" else math.nan for s, v in ends)
-    return Largest(state, value, low, high)
-
-
 LARGEST_COLUMNS = (
-    "axis", "contestant", "label", "unit", "nmse_limit_db", "nmse_db_at_first", "nmse_state", "nmse_largest",
-    "nmse_largest_low", "nmse_largest_high", "wrong_sign_limit", "wrong_sign_at_first", "wrong_sign_state",
-    "wrong_sign_largest", "wrong_sign_largest_low", "wrong_sign_largest_high",
+    "axis", "contestant", "label", "unit",
+    "nmse_limit_db", "nmse_db_at_first", "nmse_db_at_first_low", "nmse_db_at_first_high",
+    "nmse_state", "nmse_largest", "nmse_largest_low", "nmse_largest_high",
+    "wrong_sign_limit", "wrong_sign_at_first", "wrong_sign_at_first_low", "wrong_sign_at_first_high",
+    "wrong_sign_state", "wrong_sign_largest", "wrong_sign_largest_low", "wrong_sign_largest_high",
 )  # fmt: skip
+
+
+def limits_of(plan: StressConfig, group: str) -> list[tuple[str, float]]:
+    """Metrics with their limits, of the curves of a group: sweep or gradient."""
+    found = [("nmse_db", plan.nmse_limit_db)]
+    return [*found, ("wrong_sign", plan.wrong_sign_limit)] if group == "sweep" else found
+
+
+def swept(rows: Sequence[Row], axis: str, contestant: str) -> list[Row]:
+    """The rows of one curve of a sweep, by ascending value, those added around limits among them."""
+    mine = (row for row in rows if row["group"] == "sweep" and (row["axis"], row["contestant"]) == (axis, contestant))
+    return sorted(mine, key=lambda row: float(row["value"]))
 
 
 def largest_rows(plan: StressConfig, rows: Sequence[Row]) -> list[Row]:
@@ -165,17 +128,15 @@ def largest_rows(plan: StressConfig, rows: Sequence[Row]) -> list[Row]:
     found = []
     for axis in plan.chosen_axes():
         for name in plan.contestants:
-            curve = [row for row in rows if row["group"] == "sweep" and row["axis"] == axis and row["contestant"] == name]
+            curve = swept(rows, axis, name)
             if not curve:
                 continue
             row: Row = {"axis": axis, "contestant": name, "label": curve[0]["label"], "unit": curve[0]["unit"]}
-            for metric, key, limit in (
-                ("nmse_db", "nmse", plan.nmse_limit_db),
-                ("wrong_sign", "wrong_sign", plan.wrong_sign_limit),
-            ):
+            for metric, limit in limits_of(plan, "sweep"):
+                key = "nmse" if metric == "nmse_db" else metric
                 result = largest(curve, metric, limit)
                 row[f"{key}_limit_db" if key == "nmse" else f"{key}_limit"] = limit
-                row[f"{metric}_at_first"] = curve[0][metric]
+                row |= {f"{metric}_at_first{end}": curve[0][f"{metric}{end}"] for end in ("", "_low", "_high")}
                 row |= {f"{key}_state": result.state, f"{key}_largest": result.value}
                 row |= {f"{key}_largest_low": result.low, f"{key}_largest_high": result.high, f"_{key}": result}
             found.append(row)

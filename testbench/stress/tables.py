@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from testbench.stress.comparison import Compared
 from testbench.stress.hardware import Hardware
+from testbench.stress.limits import Row, plus_minus
+from testbench.stress.metrics import Interval
 from testbench.stress.plan import StressConfig
-from testbench.stress.results import Row
 
 Table = list[list[str]]
 
@@ -22,9 +23,9 @@ def largest_table(plan: StressConfig, rows: Sequence[Row], axis: str) -> Table:
             table.append(
                 [
                     row["label"],
-                    f"{row['nmse_db_at_first']:.1f} dB",
+                    _banded(row, "nmse_db", 1.0, "dB"),
                     row["_nmse"].shown(factor, unit),
-                    f"{100 * row['wrong_sign_at_first']:.1f} %",
+                    _banded(row, "wrong_sign", 100.0, "%"),
                     row["_wrong_sign"].shown(factor, unit),
                 ]
             )
@@ -81,5 +82,11 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rest)) + "\n"
 
 
-def _ratio(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3g}"
+def _banded(row: Row, metric: str, factor: float, unit: str) -> str:
+    """A metric at the first value with its 95 % band."""
+    value, low, high = (factor * float(row[f"{metric}_at_first{end}"]) for end in ("", "_low", "_high"))
+    return f"{plus_minus(value, low, high)} {unit}"
+
+
+def _ratio(ratio: Interval) -> str:
+    return "" if math.isnan(ratio.value) else plus_minus(ratio.value, ratio.low, ratio.high)

@@ -111,7 +111,16 @@ def test_plan_from_the_command_line(run, tmp_path, sharp):
         assert words in out
     rows = table(tmp_path / "p" / "plan.csv")
     assert {"solution", "reversed", "water-filling (sign)", "solution, as printed"} <= {row["schedule"] for row in rows}
-    assert len(table(tmp_path / "p" / "F3.csv")) == 50
+    rounds = table(tmp_path / "p" / "F3.csv")
+    assert len(rounds) == 50
+    # Under the weakest device's inversion a median says little of the mean square: both are told, and what the latter is worth.
+    full = next(row for row in rows if row["schedule"] == "full power")
+    std = np.array([float(row["full power: std"]) for row in rounds])
+    assert float(full["std_median"]) == pytest.approx(np.median(std), rel=1e-4)
+    assert float(full["std_rms"]) == pytest.approx(np.sqrt(np.square(std).mean()), rel=1e-4)
+    assert float(full["std_rms"]) > 1.3 * float(full["std_median"])
+    words = "fades, is infinite, so that the root mean square of the noise is that of these rounds alone"
+    assert words in " ".join(out.split())
     for name in ("F3.png", "F3.pdf", "estimates.png", "estimates.csv"):
         assert (tmp_path / "p" / name).stat().st_size > 0
 

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import betainc, gammaincc
 from scipy.stats import binomtest
 
 from testbench.stress.axes import ProtocolFaults
 from testbench.stress.evaluate import Failed, evaluate
+from testbench.stress.limits import crossing
 from testbench.stress.metrics import ratio, share, summarise
 from testbench.stress.payloads import out_of_step, send, session_seed
 from testbench.stress.plan import PayloadLaw
 from testbench.stress.plan_file import build_plan
 from testbench.stress.points import Point, points_of, units_of
-from testbench.stress.results import crossing
 
 LAW = PayloadLaw(sigma=0.2, correlation=0.5)
 T = 64e-6
@@ -189,3 +190,37 @@ def test_static_offsets_are_drawn_anew_in_many_sessions():
     for point in points_of(plan(**settings)):
         assert point.sessions == 100
         assert sum(unit.last - unit.first for unit in units_of(point, 500)) == 100
+
+
+@pytest.mark.parametrize("scheme", ["reed", "fsk_mv", "ncairfl"])
+def test_wrong_signs_of_energy_detection_are_those_of_its_law(scheme):
+    """Given the payloads, energies are Gamma variables of shape L and mean S / L + N0 a look, however phases turn."""
+    looks, devices, n0 = 8, 10, 0.01
+    chosen = plan(
+        devices=devices, rounds=20_000, payload={"sigma": 0.3, "correlation": 0.5},
+        link={"air": "numpy", "snr_max_db": 20.0, "csi": {"age_s": 1e-3}, "offsets": {"symbol_duration_s": T}},
+        contestants={"energy": {"label": "energy", "link": {"scheme": scheme, "noncoherent": {"looks": looks}}}},
+        axes={"phase": {"range": "0,180deg"}},
+    )  # fmt: skip
+    for point in points_of(chosen):
+        got = measure(point)
+        expected = []
+        for session in range(point.sessions):
+            sent = send(point.payload, point.faults, 1.0, session_seed(point.seed, session), point.session_rounds(), devices)
+            p = sent.fresh[:, :, 0]
+            energies = np.stack([p >= 0, p < 0], axis=-1) if scheme == "fsk_mv" else np.stack([p, -p], axis=-1).clip(0)
+            mean = energies.sum(axis=1) / looks + n0
+            plus = p.mean(axis=1) > 0
+            if (
+                scheme == "ncairfl"
+            ):  # the dither hears one side: right if it is the mean's and above the noise, or not and below
+                above = gammaincc(looks, looks * n0 / mean)
+                right = 0.5 * np.where(plus, above[:, 0] + 1 - above[:, 1], above[:, 1] + 1 - above[:, 0])
+            else:
+                beyond = betainc(looks, looks, mean[:, 0] / mean.sum(axis=1))
+                right = np.where(plus, beyond, 1 - beyond)
+            expected.append(1 - right)
+        wrong = np.concatenate(expected)
+        spread = math.sqrt(float((wrong * (1 - wrong)).mean()) / len(wrong))
+        assert got["wrong_sign"] == pytest.approx(wrong.mean(), abs=4 * spread)
+        assert wrong.mean() == pytest.approx({"reed": 0.0641, "fsk_mv": 0.1143, "ncairfl": 0.4378}[scheme], abs=0.004)

@@ -18,14 +18,23 @@ class Directions:
 
     @classmethod
     def of(cls, scenario: Scenario) -> "Directions":
-        """:raises PrivacyError: several directions over echoes, whose sum no claim of privacy counts"""
-        step = scenario.zeroth_order
+        """:raises PrivacyError: several directions whose symbols run into each other as no claim of privacy counts"""
+        step, link = scenario.zeroth_order, scenario.link
         count = step.directions
-        joint = count > 1 and step.clip_norm == "joint" and scenario.link.scheme not in ("sign", "fsk_mv")
-        if count > 1 and scenario.link.channel.model not in ("rayleigh", "awgn"):
+        joint = count > 1 and step.clip_norm == "joint" and link.scheme not in ("sign", "fsk_mv")
+        if count > 1 and link.channel.model not in ("rayleigh", "awgn"):
             raise PrivacyError(
-                f"over echoes (link.channel.model {scenario.link.channel.model}) the {count} symbols of a round run into each "
+                f"over echoes (link.channel.model {link.channel.model}) the {count} symbols of a round run into each "
                 "other, which no claim of privacy counts; take zeroth_order.directions 1, or rayleigh or awgn"
+            )
+        offsets = link.offsets
+        late = offsets.timing_s.on or offsets.timing_jitter_s.on or link.clock.moves
+        if count > 1 and late and link.fidelity == "waveform" and link.burst.air == "time_channel":
+            # Its taps are a truncated sinc, no exact delay: how much of a symbol lies in the next one changes with the delay.
+            raise PrivacyError(
+                f"through link.burst.air time_channel a late one is no delayed copy of itself, and how far its {count} symbols "
+                'run into each other is not counted by any claim of privacy; take burst.air "emulated", or '
+                "zeroth_order.directions 1"
             )
         return cls(count, joint)
 

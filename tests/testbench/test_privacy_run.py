@@ -521,3 +521,8 @@ def test_a_run_of_several_directions_charges_each_round_once_and_resumes(tmp_pat
     assert rows(tmp_path / "cut") == kept
     with pytest.raises(PrivacyError, match="run into each other"):
         design(private(zeroth_order=step, link={"channel": {"model": "tdl"}}), 40)
+    offsets = {"timing_s": {"law": "constant", "value": 1e-6}}
+    late = {"fidelity": "waveform", "burst": {"air": "time_channel"}, "offsets": offsets}
+    with pytest.raises(PrivacyError, match="no delayed copy"):
+        design(private(zeroth_order=step, link=late), 40)
+    assert design(private(zeroth_order=step, link={**late, "burst": {"air": "emulated"}}), 40).mu.any()

@@ -523,6 +523,6 @@ def test_a_run_of_several_directions_charges_each_round_once_and_resumes(tmp_pat
         design(private(zeroth_order=step, link={"channel": {"model": "tdl"}}), 40)
     offsets = {"timing_s": {"law": "constant", "value": 1e-6}}
     late = {"fidelity": "waveform", "burst": {"air": "time_channel"}, "offsets": offsets}
-    with pytest.raises(PrivacyError, match="no delayed copy"):
+    with pytest.raises(PrivacyError, match="distorts late bursts"):
         design(private(zeroth_order=step, link=late), 40)
     assert design(private(zeroth_order=step, link={**late, "burst": {"air": "emulated"}}), 40).mu.any()

@@ -32,8 +32,8 @@ class Directions:
         if count > 1 and late and link.fidelity == "waveform" and link.burst.air == "time_channel":
             # Its taps are a truncated sinc, no exact delay: how much of a symbol lies in the next one changes with the delay.
             raise PrivacyError(
-                f"link.burst.air time_channel distorts late bursts, and how far their {count} symbols run into each other is not "
-                'counted by any claim of privacy; take burst.air "emulated", or '
+                f"link.burst.air time_channel distorts late bursts, and how far their {count} symbols run into each other no "
+                'claim of privacy counts; take burst.air "emulated", or '
                 "zeroth_order.directions 1"
             )
         return cls(count, joint)

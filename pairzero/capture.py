@@ -42,9 +42,10 @@ def replay(file: PathLike, *, allow_parts: Iterable[str] = ()) -> LinkResult:
 
 def info(file: PathLike) -> list[str]:
     """What a capture holds, in lines; every hash is checked."""
+    from bridge.captures.opening import Stated
     from testbench.captures.show import describe
 
-    return list(describe(Path(file), None, None, 1.0))
+    return list(describe(Path(file), Stated()))
 
 
 def sound(file: PathLike, *, taps: int = 8, allow_parts: Iterable[str] = ()) -> Sounding:

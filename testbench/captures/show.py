@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bridge.captures.opening import Stated, open_all
 from bridge.captures.overlay import OverlayConfig
-from bridge.captures.raw import read_raw
-from bridge.captures.recording import COLLECTION, Recording, open_collection, open_recording
 from bridge.captures.sounding import Sounding
 from phy.link import LinkResult
 from testbench.captures.capture import Capture, find_capture
@@ -25,15 +24,10 @@ OPEN_LOOP = (
 )
 
 
-def describe(file: Path, fmt: str | None, rate: float | None, scale: float) -> Iterator[str]:
+def describe(file: Path, stated: Stated) -> Iterator[str]:
     """Lines on a capture; reading it checks every hash."""
     path = find_capture(file)
-    if fmt is not None or rate is not None or ".sigmf" not in path.name:
-        recordings: tuple[Recording, ...] = (read_raw(path, fmt, rate, scale=scale),)
-    elif path.name.endswith(COLLECTION):
-        _, recordings = open_collection(path)
-    else:
-        recordings = (open_recording(path),)
+    recordings = open_all(path, stated)
     first = recordings[0]
     yield f"{path}: {len(recordings)} recording{'s' if len(recordings) > 1 else ''}"
     link = first.own("link")
@@ -56,6 +50,9 @@ def describe(file: Path, fmt: str | None, rate: float | None, scale: float) -> I
             f"{recording.path.name:24} {recording.format}, {count} samples{many} at {recording.sample_rate_hz:g} Hz{frequency}"
             f", mean power {level}, {len(recording.annotations)} annotations, {hashed}"
         )
+        if recording.unused():
+            yield f"{'':24} without effect: {', '.join(recording.unused())}"
+        yield from recording.notes
 
 
 def show_replay(console: Console, capture: Capture, result: LinkResult, show: int) -> None:
@@ -72,6 +69,8 @@ def show_replay(console: Console, capture: Capture, result: LinkResult, show: in
         table.add_row(*cells)
     if show:
         console.print(table)
+    for note in capture.notes:
+        _say(console, note)
     _say(console, OPEN_LOOP)
     _say(console, f"{len(capture.rounds)} rounds, {int(result.lost.sum())} lost")
     if capture.truth is None:

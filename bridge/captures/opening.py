@@ -1,0 +1,108 @@
+"""Open whatever recording it is, with what its user states of it: SigMF, a collection, an archive, raw samples, WAV.
+
+What is stated is honoured, or refused where the file speaks for itself; nothing is ignored.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bridge.captures.errors import CaptureError
+from bridge.captures.places import is_archive, open_archive
+from bridge.captures.raw import read_raw
+from bridge.captures.recording import COLLECTION, DATA, META, Recording, open_collection, open_recording
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a user says of a recording. ``segment``: the capture segment of SigMF metadata; ``channels``: of raw samples."""
+
+    format: str | None = None
+    sample_rate_hz: float | None = None
+    scale: float = 1.0
+    channels: int | None = None
+    segment: int | None = None
+
+
+def open_all(path: Path, stated: Stated) -> tuple[Recording, ...]:
+    """The recordings of a file: those of a collection, or one. Raises :class:`bridge.captures.errors.CaptureError`."""
+    if stated.format is None and _is_collection(path):
+        if stated.segment is not None:
+            raise CaptureError(f"{path} is a collection, in which --capture chooses nothing; give one of its recordings")
+        _refuse_channels(path, stated)
+        _, recordings = open_collection(path)
+        if stated.sample_rate_hz is not None:
+            for recording in recordings:
+                recording.at_rate(stated.sample_rate_hz)
+        return tuple(recording.scaled(stated.scale) for recording in recordings)
+    return (_open_single(path, stated),)
+
+
+def open_any(path: Path, stated: Stated) -> Recording:
+    """One recording; those of a collection become its channels, in the order in which it names them.
+
+    Raises :class:`bridge.captures.errors.CaptureError`, also for recordings that do not begin together, or differ in length,
+    rate or frequency.
+    """
+    recordings = open_all(path, stated)
+    first = recordings[0]
+    if len(recordings) == 1:
+        return first
+    for other in recordings[1:]:
+        for what, mine, others in (
+            ("sample rate in Hz", first.sample_rate_hz, other.sample_rate_hz),
+            ("number of samples", first.samples.shape[1], other.samples.shape[1]),
+            ("first sample", _begin(first), _begin(other)),
+            ("frequency in Hz", first.frequency_hz, other.frequency_hz),
+            ("time", first.segment.get("core:datetime"), other.segment.get("core:datetime")),
+        ):
+            if mine != others:
+                raise CaptureError(
+                    f"{path} has recordings that are not channels of one: the {what} of {first.path.name} is {mine} and of "
+                    f"{other.path.name} {others}; give one of its recordings"
+                )
+    return replace(
+        first,
+        path=path,
+        samples=np.concatenate([recording.samples for recording in recordings]),
+        annotations=(),
+        fields={},
+        verified=all(recording.verified for recording in recordings),
+        notes=tuple(note for recording in recordings for note in recording.notes),
+    )
+
+
+def _open_single(path: Path, stated: Stated) -> Recording:
+    if _is_sigmf(path, stated):
+        if stated.format is not None:
+            raise CaptureError(f"{path} has SigMF metadata, which state its format; leave --format out")
+        _refuse_channels(path, stated)
+        recording = open_recording(path, segment=stated.segment, sample_rate_hz=stated.sample_rate_hz)
+        return recording.scaled(stated.scale)
+    if stated.segment is not None:
+        raise CaptureError(f"{path} has no capture segments, which only SigMF has; leave --capture out")
+    return read_raw(path, stated.format, stated.sample_rate_hz, scale=stated.scale, channels=stated.channels)
+
+
+def _is_sigmf(path: Path, stated: Stated) -> bool:
+    if path.suffix == DATA and stated.format is not None:
+        return path.with_suffix(META).is_file()  # without metadata it is a file of raw samples like any other
+    if path.suffix in (META, DATA, COLLECTION) or is_archive(path):
+        return True
+    return not path.exists() and path.with_name(path.name + META).is_file()
+
+
+def _is_collection(path: Path) -> bool:
+    if path.name.endswith(COLLECTION):
+        return True
+    return is_archive(path) and any(name.endswith(COLLECTION) for name in open_archive(path).names())
+
+
+def _refuse_channels(path: Path, stated: Stated) -> None:
+    if stated.channels is not None:
+        raise CaptureError(f"{path} is SigMF, whose metadata state the channels (core:num_channels); leave --channels out")
+
+
+def _begin(recording: Recording) -> object:
+    return recording.segment.get("core:global_index", recording.first_sample)

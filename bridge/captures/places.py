@@ -154,6 +154,10 @@ def _tar(path: Path, stream: IO[bytes], size: int) -> dict[str, bytes]:
             file = tar.extractfile(member)
             assert file is not None
             _keep(content, path, member.name, file.read())
+    # To the end, where the checksum of the compression stands.
+    while chunk := stream.read(1 << 20):
+        total += len(chunk)
+        _expands(path, total, size)
     return content
 
 

@@ -227,6 +227,37 @@ def export(
     _say(terminal(), f"{folder}: config.json and cirs.bin")
 
 
+@app.command()
+def find(
+    file: File,
+    scenario: Annotated[str, typer.Option("--scenario", help="The scenario of the link whose bursts are looked for.")],
+    fmt: Format = None,
+    rate: Rate = None,
+    scale: Scale = 1.0,
+    channels: Channels = None,
+    segment: Segment = None,
+    sets: Sets = None,
+    devices: Devices = None,
+    resample: Resample = False,
+    show: Annotated[int, typer.Option("--show", min=0, help="Bursts to print.")] = 20,
+) -> None:
+    """Look for the bursts of a link in a long recording, and say where a replay has to start."""
+    from bridge.captures.opening import Stated, open_any
+    from bridge.captures.resampling import resampled
+    from testbench.captures.capture import find_capture
+    from testbench.captures.finding import find_bursts
+    from testbench.captures.show import show_bursts
+    from testbench.scenario import load
+
+    loaded = load(scenario, sets)
+    recording = open_any(find_capture(file), Stated(fmt, rate, scale, channels, segment))
+    own_rate = recording.sample_rate_hz
+    if resample:
+        recording = resampled(recording, loaded.link.burst.sample_rate_hz)
+    count = loaded.federation.devices if devices is None else devices
+    show_bursts(terminal(), recording, own_rate, find_bursts(recording, loaded.link, loaded.seed, count), show)
+
+
 def _capture(
     file: Path, stated: "Stated", source: str | None, sets: list[str] | None,
     devices: int | None, first_round: int, start: int, resample: bool, allow: list[str] | None,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bridge.captures.errors import CaptureError
-from bridge.captures.places import is_archive, open_archive
+from bridge.captures.places import is_archive
 from bridge.captures.raw import read_raw
-from bridge.captures.recording import COLLECTION, DATA, META, Recording, open_collection, open_recording
+from bridge.captures.recording import COLLECTION, DATA, META, Recording, locate, read_collection, read_recording
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,28 @@ class Stated:
 
 def open_all(path: Path, stated: Stated) -> tuple[Recording, ...]:
     """The recordings of a file: those of a collection, or one. Raises :class:`bridge.captures.errors.CaptureError`."""
-    if stated.format is None and _is_collection(path):
+    if not _is_sigmf(path, stated):
         if stated.segment is not None:
-            raise CaptureError(f"{path} is a collection, in which --capture chooses nothing; give one of its recordings")
-        _refuse_channels(path, stated)
-        _, recordings = open_collection(path)
-        if stated.sample_rate_hz is not None:
-            for recording in recordings:
-                recording.at_rate(stated.sample_rate_hz)
-        return tuple(recording.scaled(stated.scale) for recording in recordings)
-    return (_open_single(path, stated),)
+            raise CaptureError(f"{path} has no capture segments, which only SigMF has; leave --capture out")
+        return (read_raw(path, stated.format, stated.sample_rate_hz, scale=stated.scale, channels=stated.channels),)
+    if stated.format is not None:
+        raise CaptureError(f"{path} is SigMF, whose metadata state the format (core:datatype); leave --format out")
+    if stated.channels is not None:
+        raise CaptureError(f"{path} is SigMF, whose metadata state the channels (core:num_channels); leave --channels out")
+    place, name = locate(path)
+    if not name.endswith(COLLECTION):
+        recording = read_recording(place, name, segment=stated.segment, sample_rate_hz=stated.sample_rate_hz)
+        return (recording.scaled(stated.scale),)
+    if stated.segment is not None:
+        raise CaptureError(f"{path} is a collection, in which --capture chooses nothing; give one of its recordings")
+    _, recordings = read_collection(place, name)
+    for recording in recordings if stated.sample_rate_hz is not None else ():
+        if recording.sample_rate_hz != stated.sample_rate_hz:
+            raise CaptureError(
+                f"{recording.path} says that it was sampled at {recording.sample_rate_hz:.12g} Hz, not at the "
+                f"{stated.sample_rate_hz:.12g} Hz that were stated"
+            )
+    return tuple(recording.scaled(stated.scale) for recording in recordings)
 
 
 def open_any(path: Path, stated: Stated) -> Recording:
@@ -73,35 +85,12 @@ def open_any(path: Path, stated: Stated) -> Recording:
     )
 
 
-def _open_single(path: Path, stated: Stated) -> Recording:
-    if _is_sigmf(path, stated):
-        if stated.format is not None:
-            raise CaptureError(f"{path} has SigMF metadata, which state its format; leave --format out")
-        _refuse_channels(path, stated)
-        recording = open_recording(path, segment=stated.segment, sample_rate_hz=stated.sample_rate_hz)
-        return recording.scaled(stated.scale)
-    if stated.segment is not None:
-        raise CaptureError(f"{path} has no capture segments, which only SigMF has; leave --capture out")
-    return read_raw(path, stated.format, stated.sample_rate_hz, scale=stated.scale, channels=stated.channels)
-
-
 def _is_sigmf(path: Path, stated: Stated) -> bool:
     if path.suffix == DATA and stated.format is not None:
         return path.with_suffix(META).is_file()  # without metadata it is a file of raw samples like any other
     if path.suffix in (META, DATA, COLLECTION) or is_archive(path):
         return True
     return not path.exists() and path.with_name(path.name + META).is_file()
-
-
-def _is_collection(path: Path) -> bool:
-    if path.name.endswith(COLLECTION):
-        return True
-    return is_archive(path) and any(name.endswith(COLLECTION) for name in open_archive(path).names())
-
-
-def _refuse_channels(path: Path, stated: Stated) -> None:
-    if stated.channels is not None:
-        raise CaptureError(f"{path} is SigMF, whose metadata state the channels (core:num_channels); leave --channels out")
 
 
 def _begin(recording: Recording) -> object:

@@ -100,15 +100,29 @@ def open_recording(path: str | Path, *, segment: int | None = None, sample_rate_
     the metadata state none, and is checked where they do. Raises :class:`bridge.captures.errors.CaptureError` where it is
     missing, malformed, truncated, altered, or not finite.
     """
-    path = Path(path)
-    if is_archive(path):
-        archive = open_archive(path)
-        metas = [name for name in archive.names() if name.endswith(META)]
-        if len(metas) != 1:
-            raise CaptureError(f"{path} holds {len(metas)} recordings; unpack it and give one {META} file")
-        return read_recording(archive, metas[0], segment=segment, sample_rate_hz=sample_rate_hz)
-    meta = _meta_path(path)
-    return read_recording(Folder(meta.parent), meta.name, segment=segment, sample_rate_hz=sample_rate_hz)
+    place, name = locate(Path(path))
+    if name.endswith(COLLECTION):
+        raise CaptureError(f"{path} is a collection, not one recording; give a {META} file that it names")
+    return read_recording(place, name, segment=segment, sample_rate_hz=sample_rate_hz)
+
+
+def locate(path: Path) -> tuple[Place, str]:
+    """Where a recording or collection lies, and the name of its metadata there.
+
+    ``path``: as :func:`open_recording` takes it, or a collection. Of an archive the collection comes first. Raises
+    :class:`bridge.captures.errors.CaptureError` where there is none, or an archive holds several.
+    """
+    if not is_archive(path):
+        meta = path if path.suffix == COLLECTION else _meta_path(path)
+        return Folder(meta.parent), meta.name
+    archive = open_archive(path)
+    for ending in (COLLECTION, META):
+        found = [name for name in archive.names() if name.endswith(ending)]
+        if len(found) == 1:
+            return archive, found[0]
+        if found:
+            break
+    raise CaptureError(f"{path} holds {len(found)} files {ending}; unpack it and give one of them")
 
 
 def read_recording(place: Place, name: str, *, segment: int | None = None, sample_rate_hz: float | None = None) -> Recording:
@@ -183,15 +197,14 @@ def open_collection(path: str | Path) -> tuple[Mapping[str, Any], tuple[Recordin
 
     Raises :class:`bridge.captures.errors.CaptureError` as :func:`open_recording`, and where metadata were altered.
     """
-    path = Path(path)
-    place: Place = Folder(path.parent)
-    name = path.name
-    if is_archive(path):
-        place = open_archive(path)
-        names = [name for name in place.names() if name.endswith(COLLECTION)]
-        if len(names) != 1:
-            raise CaptureError(f"{path} holds {len(names)} collections; unpack it and give one {COLLECTION} file")
-        name = names[0]
+    place, name = locate(Path(path))
+    if not name.endswith(COLLECTION):
+        raise CaptureError(f"{path} is one recording, no collection; give a {COLLECTION} file")
+    return read_collection(place, name)
+
+
+def read_collection(place: Place, name: str) -> tuple[Mapping[str, Any], tuple[Recording, ...]]:
+    """As :func:`open_collection`, of the file called ``name`` in a folder or an archive."""
     path = place.path(name)
     section = _section(parse_json(place.read(name), path), "collection", dict, path)
     _refuse_unreadable(section, path)
@@ -242,8 +255,6 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def _meta_path(path: Path) -> Path:
-    if path.suffix == COLLECTION:
-        raise CaptureError(f"{path} is a collection, not one recording; give a {META} file that it names")
     if path.suffix in (DATA, META):
         path = path.with_suffix(META)
     elif not path.is_file():

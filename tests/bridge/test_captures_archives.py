@@ -50,7 +50,7 @@ def test_an_archive_of_a_collection_is_that_collection(tmp_path):
     assert [r.path.name for r in both] == ["c0.sigmf-meta", "c1.sigmf-meta"]
     assert np.array_equal(open_any(packed, Stated()).samples[1], 2 * SAMPLES)
     loose = pack(tmp_path / "two.sigmf", list(tmp_path.glob("c*.sigmf-*")))
-    with pytest.raises(CaptureError, match="holds 2 recordings; unpack it"):
+    with pytest.raises(CaptureError, match=r"holds 2 files .sigmf-meta; unpack it"):
         open_any(loose, Stated())
 
 

@@ -17,6 +17,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _NAMES = {(_PCM, 8): "cu8", (_PCM, 16): "ci16_le", (_PCM, 24): "ci24_le", (_PCM, 32): "ci32_le", (_FLOAT, 32): "cf32_le",
           (_FLOAT, 64): "cf64_le"}  # fmt: skip
 _UNKNOWN = 0xFFFFFFFF
+_FILL_BYTES = 1 << 16
 # Tags of music players behind the last part.
 _TAGS = (b"TAG", b"ID3", b"APETAGEX")
 
@@ -69,8 +70,9 @@ def read_wav(data: bytes, path: Path) -> Wav:
             long_length = struct.unpack_from("<Q", data, at + 16)[0]
         elif name == b"fmt ":
             described = _describe(data[at + 8 : at + 8 + length], path)
+        else:
+            frequency = _centre(data, at, frequency)
         at += 8 + length + length % 2
-        frequency = _centre(data, at - 8 - length - length % 2, frequency)
     raise CaptureError(f"{path} is truncated: it is a WAV file without samples")
 
 
@@ -102,8 +104,8 @@ def _true_length(data: bytes, start: int, stated: int, frame: int, path: Path) -
         if not (stated >= 0xFFFFFF00 or 0x7FFFF000 <= stated <= 0x7FFFFFFF):
             raise CaptureError(f"{path} is truncated: its part 'data' has {there} of {stated} bytes")
         return _by_size(there, stated, frame, path)
-    left = data[start + stated + stated % 2 :]
-    if stated and (not left.strip(b"\0") or _are_parts(left) or left.startswith(_TAGS)):
+    end = start + stated + stated % 2
+    if stated and (_are_parts(data, end) or data[end : end + 8].startswith(_TAGS)):
         if stated % frame:
             raise CaptureError(f"{path} states {stated} bytes of samples, which are no whole frames of {frame}; it is damaged")
         return stated, ()
@@ -122,15 +124,16 @@ def _by_size(there: int, stated: int, frame: int, path: Path) -> tuple[int, tupl
     )
 
 
-def _are_parts(left: bytes) -> bool:
-    """Whether bytes are a chain of RIFF parts to the end."""
-    at = 0
-    while at + 8 <= len(left):
-        name, length = left[at : at + 4], struct.unpack_from("<I", left, at + 4)[0]
-        if any(not 32 <= letter < 127 for letter in name):
+def _are_parts(data: bytes, at: int) -> bool:
+    """Whether bytes from ``at`` are a chain of RIFF parts to the end, or a few zeros that fill a block."""
+    if len(data) - at <= _FILL_BYTES and not data[at:].strip(b"\0"):
+        return True
+    while at + 8 <= len(data):
+        name, length = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+        if len(name) < 4 or any(not 32 <= letter < 127 for letter in name):
             return False
         at += 8 + length + length % 2
-    return at in (len(left), len(left) + 1)
+    return at in (len(data), len(data) + 1)
 
 
 def _centre(data: bytes, at: int, known: float | None) -> float | None:

@@ -34,6 +34,7 @@ class Capture:
     """Received slots [B, M, N] of ``rounds`` [B], and, where they were recorded, bursts [B, K, N] and the truth.
 
     ``slot_lost`` [B]: the air had lost the slot, and zeros stand for it. ``notes``: what was odd about the recordings.
+    ``frequency_hz``: the carrier that they state.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Capture:
     bursts: Complexes | None
     truth: Truth | None
     notes: tuple[str, ...] = ()
+    frequency_hz: float | None = None
 
     def mean_payloads(self) -> NDArray[np.float64]:
         """Mean over the devices present of every scalar. [B, n]; NaN where nobody was, or nothing is known."""
@@ -108,6 +110,7 @@ def load_capture(path: Path, allow_parts: Iterable[str] = ()) -> Capture:
         np.stack([_slots(r, count, rounds) for r in sent], axis=1) if len(sent) == devices else None,
         _truth(first, devices, scalars),
         tuple(note for recording in recordings for note in recording.notes),
+        first.frequency_hz,
     )
 
 
@@ -148,6 +151,7 @@ def cut_capture(
         None,
         None,
         recording.notes,
+        recording.frequency_hz,
     )
 
 

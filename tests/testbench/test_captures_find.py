@@ -136,9 +136,8 @@ def test_replay_from_what_was_found_gives_the_estimates(tmp_path):
         assert "333 samples before its first capture segment are skipped" in shown
         found = [float(line.split()[1]) for line in shown.splitlines() if re.match(r"\s*\d+\s+-?\d+\.", line)]
         assert np.allclose(found, estimates[first : first + count], atol=0.02)
-    assert "2e+06 Hz" in run(
-        "find", tmp_path / "x", "--scenario", tmp_path / "s.toml", "--set", "link.burst.sample_rate_hz=2e6"
-    )
+    twice = ("--set", "link.burst.sample_rate_hz=2e6")
+    assert "2e+06 Hz" in run("find", tmp_path / "x", "--scenario", tmp_path / "s.toml", *twice)
     buried({}, 9000, 1.0).tofile(tmp_path / "n.cf32")
     stated = ("--format", "cf32", "--sample-rate", 1e6, "--scenario", tmp_path / "s.toml")
     assert "no burst of this link in 9000 samples" in run("find", tmp_path / "n.cf32", *stated)

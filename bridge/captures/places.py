@@ -142,23 +142,32 @@ def _decompressed(path: Path, kind: str | None) -> IO[bytes]:
 
 def _tar(path: Path, stream: IO[bytes], size: int) -> dict[str, bytes]:
     content: dict[str, bytes] = {}
-    total = 0
-    with tarfile.open(fileobj=stream, mode="r|") as tar:
+    bounded = _Bounded(path, stream, size)
+    with tarfile.open(fileobj=cast("IO[bytes]", bounded), mode="r|") as tar:
         for member in tar:
             if member.isdir():
                 continue
             if not member.isreg() or member.issparse():
                 raise CaptureError(f"{path} holds {member.name[:80]!r}, which is no plain file; pack it again without it")
-            total += member.size
-            _expands(path, total, size)
             file = tar.extractfile(member)
             assert file is not None
             _keep(content, path, member.name, file.read())
-    # To the end, where the checksum of the compression stands.
-    while chunk := stream.read(1 << 20):
-        total += len(chunk)
-        _expands(path, total, size)
+    while bounded.read(1 << 20):  # to the end, where the checksum of the compression stands
+        pass
     return content
+
+
+class _Bounded:
+    """A stream that may not grow beyond measure, whatever in it does: members, or headers of the archive."""
+
+    def __init__(self, path: Path, stream: IO[bytes], size: int) -> None:
+        self._path, self._stream, self._size, self._total = path, stream, size, 0
+
+    def read(self, count: int) -> bytes:
+        data = self._stream.read(count)
+        self._total += len(data)
+        _expands(self._path, self._total, self._size)
+        return data
 
 
 def _zip(path: Path, size: int) -> dict[str, bytes]:

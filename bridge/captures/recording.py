@@ -23,6 +23,7 @@ from bridge.captures.segments import choose, read_segments, whole
 META, DATA, COLLECTION = ".sigmf-meta", ".sigmf-data", ".sigmf-collection"
 NAMESPACE = "pairzero"
 _CHUNK_BYTES = 1 << 22
+_MOST_CHANNELS = 4096
 # Keys that are honoured or checked; docs/captures.md has the same in words.
 _GLOBAL = {f"core:{name}" for name in (
     "datatype", "version", "sample_rate", "num_channels", "offset", "sha512", "dataset", "trailing_bytes", "metadata_only",
@@ -138,6 +139,8 @@ def read_recording(place: Place, name: str, *, segment: int | None = None, sampl
     _refuse_unreadable(section, path)
     layout = sample_format(section.get("core:datatype", "(none)"), str(path))
     channels = whole(section.get("core:num_channels", 1), "core:num_channels", path, 1)
+    if channels > _MOST_CHANNELS:
+        raise CaptureError(f"{path} has core:num_channels {channels}; up to {_MOST_CHANNELS} are read")
     offset = whole(section.get("core:offset", 0), "core:offset", path)
     trailing = whole(section.get("core:trailing_bytes", 0), "core:trailing_bytes", path)
     rate = _rate(section, captures, sample_rate_hz, path)
@@ -355,6 +358,6 @@ def _annotation(entry: Any, path: Path) -> Annotation:
 
 
 def _number(value: Any, key: str, path: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:  # nor NaN
         raise CaptureError(f"{path} has {key} {str(value)[:40]!r}, which is no number; correct the metadata")
     return float(value)

@@ -5,7 +5,6 @@ segment belongs to none and is skipped. A segment may begin with ``core:header_b
 with ``core:trailing_bytes`` that are none.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ _MAY_DIFFER = {
     "core:geolocation",
 }
 # Time stamps of hosts are not better than this: seconds, and share of the time since the last one.
+# Beyond any file.
+_MOST = 2**62
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|\+00:00)?")
 _STAMP_S, _STAMP_SHARE = 1e-3, 1e-4
 
@@ -49,8 +50,8 @@ class Span:
 
 def whole(value: Any, key: str, path: Path, least: int = 0) -> int:
     """An integer of metadata, also one written as 3.0; raises :class:`bridge.captures.errors.CaptureError`."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
-    if not good or value < least:
+    good = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if not good or isinstance(value, bool) or not least <= value <= _MOST:
         raise CaptureError(f"{path} has {key} {str(value)[:40]!r}, which is no whole number from {least}; correct the metadata")
     return int(value)
 

@@ -272,14 +272,12 @@ def _capture(
 
     path = find_capture(file)
     if source is None:
-        if stated != Stated():
+        if stated.format is not None or stated.sample_rate_hz is not None:
+            raise TestbenchError(f"{file} does not say how its slots were sent; add --scenario, the scenario of the link")
+        if stated != Stated() or sets or devices is not None or first_round or start or resample:
             raise TestbenchError(
-                f"{file} does not say how its slots were sent; add --scenario, the scenario of the link, to "
-                "--format, --sample-rate, --scale, --channels or --capture"
-            )
-        if sets or devices is not None or first_round or start or resample:
-            raise TestbenchError(
-                "--set, --devices, --first-round, --start and --resample are for recordings of others; add --scenario"
+                "--scale, --channels, --capture, --set, --devices, --first-round, --start and --resample are for recordings of "
+                "others; add --scenario"
             )
         if ".sigmf" not in path.name and path.exists():
             raise TestbenchError(f"{file} does not say what it holds; state --format, --sample-rate and --scenario")

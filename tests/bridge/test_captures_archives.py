@@ -94,5 +94,5 @@ def test_hostile_archives_are_refused(tar, tmp_path):
         big.size = 1 << 27
         out.addfile(big, io.BytesIO(bytes(big.size)))
     (tmp_path / "bomb.sigmf.xz").write_bytes(lzma.compress(buffer.getvalue(), preset=0))
-    with pytest.raises(CaptureError, match="expands to 134217728 or more"):
+    with pytest.raises(CaptureError, match=r"expands to \d+ or more"):
         open_recording(tmp_path / "bomb.sigmf.xz")

@@ -101,6 +101,9 @@ def test_segments_that_follow_each_other_are_one(tmp_path):
 @pytest.mark.parametrize(("keys", "sentence"), [
     ({"offset": -1}, "core:offset '-1', which is no whole number"),
     ({"offset": 1.5}, "core:offset '1.5'"),
+    ({"offset": 10**400}, "core:offset '1000"),
+    ({"sample_rate": 10**400}, "core:sample_rate '1000"),
+    ({"num_channels": 10**12}, "up to 4096 are read"),
     ({"num_channels": True}, "core:num_channels 'True'"),
     ({"trailing_bytes": "8"}, "core:trailing_bytes '8'"),
     ({"version": "2.0.0"}, "SigMF '2.0.0'; versions 0 and 1 are read"),

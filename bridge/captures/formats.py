@@ -46,6 +46,9 @@ class SampleFormat:
         if kind == "f":
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the caller refuses
                 values = np.ascontiguousarray(parts, np.float32)
+        elif kind == "i" and bits <= 16:  # exact, in little memory
+            values = parts.astype(np.float32)
+            values /= np.float32(2.0 ** (bits - 1))
         elif kind == "i":
             values = (parts.astype(np.float64) / 2.0 ** (bits - 1)).astype(np.float32)
         else:

@@ -12,6 +12,7 @@ from bridge.captures.errors import CaptureError
 from bridge.captures.places import is_archive
 from bridge.captures.raw import read_raw
 from bridge.captures.recording import COLLECTION, DATA, META, Recording, locate, read_collection, read_recording
+from bridge.captures.segments import time_stamp
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def open_any(path: Path, stated: Stated) -> Recording:
             ("number of samples", first.samples.shape[1], other.samples.shape[1]),
             ("first sample", _begin(first), _begin(other)),
             ("frequency in Hz", first.frequency_hz, other.frequency_hz),
-            ("time", first.segment.get("core:datetime"), other.segment.get("core:datetime")),
+            ("time", *_times(first, other)),
         ):
             if mine != others:
                 raise CaptureError(
@@ -91,6 +92,16 @@ def _is_sigmf(path: Path, stated: Stated) -> bool:
     if path.suffix in (META, DATA, COLLECTION) or is_archive(path):
         return True
     return not path.exists() and path.with_name(path.name + META).is_file()
+
+
+def _times(first: Recording, other: Recording) -> tuple[object, object]:
+    """The times at which two recordings begin; twice nothing where one is not stated, or they are the same to half a sample."""
+    texts = [recording.segment.get("core:datetime") for recording in (first, other)]
+    mine, others = time_stamp(texts[0]), time_stamp(texts[1])
+    if mine is None or others is None:
+        return None, None
+    apart = abs((mine[0] - others[0]).total_seconds())
+    return (None, None) if apart <= max(0.5 / first.sample_rate_hz, mine[1], others[1]) else (texts[0], texts[1])
 
 
 def _begin(recording: Recording) -> object:

@@ -114,7 +114,7 @@ def _change(before: Segment, after: Segment, rate_hz: float) -> str | None:
     old_index, new_index = before.fields.get("core:global_index"), after.fields.get("core:global_index")
     if isinstance(old_index, int) and isinstance(new_index, int) and new_index - old_index != count:
         return f"lacks or repeats samples (core:global_index goes {new_index - old_index} further, samples {count})"
-    old_time, new_time = _stamp(before.fields.get("core:datetime")), _stamp(after.fields.get("core:datetime"))
+    old_time, new_time = time_stamp(before.fields.get("core:datetime")), time_stamp(after.fields.get("core:datetime"))
     if old_time is not None and new_time is not None:
         passed, expected = (new_time[0] - old_time[0]).total_seconds(), count / rate_hz
         if abs(passed - expected) > max(_STAMP_S, _STAMP_SHARE * expected, old_time[1], new_time[1]):
@@ -131,7 +131,7 @@ def _short(value: Any) -> str:
     return "nothing stated" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)[:40]
 
 
-def _stamp(text: Any) -> tuple[datetime, float] | None:
+def time_stamp(text: Any) -> tuple[datetime, float] | None:
     """An RFC 3339 time stamp and its resolution in seconds; None where there is none."""
     match = _STAMP.fullmatch(text) if isinstance(text, str) else None
     if match is None:

@@ -195,5 +195,28 @@ def test_a_collection_of_others_is_a_recording_of_several_channels(tmp_path):
     with pytest.raises(CaptureError, match=r"number of samples of ch0\.sigmf-meta is 900 and of ch9\.sigmf-meta 899"):
         open_any(write_collection(tmp_path / "d", [metas[0], other]), Stated())
     recording(tmp_path, [at(4, frequency=2.4e9)], data=bytes(8 * 4) + SAMPLES.tobytes(), name="late")
+    stamps = ("2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00.0000000Z", "2026-01-01T00:00:00.000004Z")
+    for i, text in enumerate(stamps):
+        recording(tmp_path, [at(0, datetime=text)], name=f"t{i}")
+    timed = [tmp_path / f"t{i}.sigmf-meta" for i in range(3)]
+    assert open_any(write_collection(tmp_path / "f", timed[:2]), Stated()).samples.shape == (2, 900)
+    with pytest.raises(CaptureError, match="the time of t0"):
+        open_any(write_collection(tmp_path / "g", [timed[0], timed[2]]), Stated())
     with pytest.raises(CaptureError, match="first sample of ch0"):
         open_any(write_collection(tmp_path / "e", [metas[0], tmp_path / "late.sigmf-meta"]), Stated())
+
+
+def test_an_overlay_takes_what_a_replay_takes(tmp_path):
+    from bridge.captures.overlay import OverlayConfig
+
+    (tmp_path / "r").write_bytes(SAMPLES.tobytes())
+    pairs = OverlayConfig(file=tmp_path / "r", level_db=0, format="cf32", sample_rate_hz=RATE, channels=2).open()
+    assert np.array_equal(pairs.samples, SAMPLES.reshape(-1, 2).T)
+    meta = recording(tmp_path, [at(0, frequency=1e9), at(300, frequency=2e9)])
+    with pytest.raises(CaptureError, match="is retuned"):
+        OverlayConfig(file=meta, level_db=0).open()
+    assert np.array_equal(OverlayConfig(file=meta, level_db=0, capture=1).open().samples[0], SAMPLES[300:])
+    with pytest.raises(CaptureError, match="not at the 2000000 Hz that were stated"):
+        OverlayConfig(file=meta, level_db=0, capture=1, sample_rate_hz=2e6).open()
+    path = write_collection(tmp_path / "c", [write_recording(tmp_path / f"ch{i}", SAMPLES, RATE) for i in range(2)])
+    assert OverlayConfig(file=path, level_db=0).open().samples.shape == (2, 900)

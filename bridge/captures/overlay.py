@@ -4,6 +4,7 @@
 one's own, ``Jammed = overlaid(OverlayConfig(...))``.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from phy.propagation import Propagation
 
 Complexes = npt.NDArray[np.complex64]
+
+_log = logging.getLogger("pairzero.bridge")
 
 
 class OverlayConfig(BaseModel):
@@ -79,6 +82,8 @@ class Air:
             recording = recording.at_rate(config.burst.sample_rate_hz)
         except CaptureError as error:
             raise PhyError(f"the overlay cannot be used: {error}") from error
+        for note in recording.notes:
+            _log.warning("overlay %s", note)
         self._samples = recording.samples
         power = float(np.square(np.abs(self._samples.astype(np.complex128))).mean()) if self._samples.size else 0.0
         if not power > 0:

@@ -131,8 +131,6 @@ def overlay(
         first = error.errors(include_url=False)[0]
         raise TestbenchError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}, got {first['input']!r}") from None
     console = terminal()
-    for note in settings.open().notes:
-        _say(console, note)
     show_comparison(console, run_overlaid(load(scenario, sets), settings, rounds, ProgressWatcher(console)), settings)
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from pairzero.commands import PathLike, Settings, _loaded
 
 if TYPE_CHECKING:
+    from bridge.captures.opening import Stated
     from bridge.captures.overlay import OverlayConfig
     from bridge.captures.sounding import Sounding
     from phy.link import LinkResult
+    from testbench.captures.finding import Bursts
     from testbench.captures.overlaying import Comparison
     from testbench.scenario import Scenario
 
-__all__ = ["info", "overlay", "record", "replay", "sound"]
+__all__ = ["find", "info", "overlay", "record", "replay", "sound"]
 
 
 def record(scenario: Scenario | PathLike, out: PathLike, *, rounds: int = 10, settings: Settings | None = None) -> Path:
@@ -40,11 +42,30 @@ def replay(file: PathLike, *, allow_parts: Iterable[str] = ()) -> LinkResult:
     return Playback(load_capture(Path(file), allow_parts)).replay()
 
 
-def info(file: PathLike) -> list[str]:
-    """What a capture holds, in lines; every hash is checked."""
+def info(file: PathLike, stated: Stated | None = None) -> list[str]:
+    """What a capture holds, in lines; every hash is checked. ``stated``: format, rate and more of a raw recording."""
+    from bridge.captures.opening import Stated
     from testbench.captures.show import describe
 
-    return list(describe(Path(file), None, None, 1.0))
+    return list(describe(Path(file), stated or Stated()))
+
+
+def find(
+    scenario: Scenario | PathLike, file: PathLike, *, stated: Stated | None = None, settings: Settings | None = None
+) -> Bursts:
+    """The bursts of a scenario's link in a long recording at the link's sample rate, in samples of the recording.
+
+    >>> waves = {"link.fidelity": "waveform", "federation.devices": 2}
+    >>> collection = record("demo", "captures/search", rounds=2, settings=waves)
+    >>> bursts = find("demo", collection.parent / "antenna-0", settings=waves)
+    >>> len(bursts.starts), round(bursts.starts[1]) == bursts.slot_samples
+    (2, True)
+    """
+    from bridge.captures.opening import Stated, open_any
+    from testbench.captures.finding import find_bursts
+
+    loaded = _loaded(scenario, settings)
+    return find_bursts(open_any(Path(file), stated or Stated()), loaded.link, loaded.seed, loaded.federation.devices)
 
 
 def sound(file: PathLike, *, taps: int = 8, allow_parts: Iterable[str] = ()) -> Sounding:

@@ -5,6 +5,7 @@ they play a file: :class:`bridge.captures.measured.Part`, a channel, and :class:
 """
 
 from bridge.captures.errors import CaptureError
+from bridge.captures.opening import Stated, open_any
 from bridge.captures.raw import read_raw
 from bridge.captures.recording import Annotation, Recording, open_recording
 from bridge.captures.sounding import Sounding
@@ -16,6 +17,8 @@ __all__ = [
     "Recording",
     "RecordingWriter",
     "Sounding",
+    "Stated",
+    "open_any",
     "open_recording",
     "read_raw",
     "write_collection",

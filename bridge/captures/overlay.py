@@ -4,6 +4,7 @@
 one's own, ``Jammed = overlaid(OverlayConfig(...))``.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,8 +13,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.captures.errors import CaptureError
-from bridge.captures.raw import read_raw
-from bridge.captures.recording import Recording, open_recording
+from bridge.captures.opening import Stated, open_any
+from bridge.captures.recording import Recording
 from bridge.captures.resampling import resampled
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from phy.propagation import Propagation
 
 Complexes = npt.NDArray[np.complex64]
+
+_log = logging.getLogger("pairzero.bridge")
 
 
 class OverlayConfig(BaseModel):
@@ -42,14 +45,17 @@ class OverlayConfig(BaseModel):
         "independent", description="every antenna hears the same stretch, or (position random) one of its own"
     )
     format: str | None = Field(None, description="raw recordings: cf32, sc16, wav, ...")
-    sample_rate_hz: float | None = Field(None, gt=0, allow_inf_nan=False, description="raw recordings: sample rate")
+    sample_rate_hz: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="raw recordings: sample rate; of others it is checked"
+    )
+    channels: int | None = Field(None, ge=1, description="raw recordings and WAV: interleaved complex channels; default: one")
+    capture: int | None = Field(None, ge=0, description="SigMF: capture segment; default: all, where nothing changes")
     resample: bool = Field(False, description="bring the recording to the link's sample rate")
 
     def open(self) -> Recording:
         """The recording; raises :class:`bridge.captures.errors.CaptureError`."""
-        if self.format is None and self.sample_rate_hz is None:
-            return open_recording(self.file)
-        return read_raw(self.file, self.format, self.sample_rate_hz)
+        stated = Stated(self.format, self.sample_rate_hz, channels=self.channels, segment=self.capture)
+        return open_any(self.file, stated)
 
 
 class Air:
@@ -76,6 +82,8 @@ class Air:
             recording = recording.at_rate(config.burst.sample_rate_hz)
         except CaptureError as error:
             raise PhyError(f"the overlay cannot be used: {error}") from error
+        for note in recording.notes:
+            _log.warning("overlay %s", note)
         self._samples = recording.samples
         power = float(np.square(np.abs(self._samples.astype(np.complex128))).mean()) if self._samples.size else 0.0
         if not power > 0:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from bridge.captures.errors import CaptureError
-from bridge.captures.recording import COLLECTION, Annotation, Recording, open_collection, open_recording
+from bridge.captures.opening import Stated, open_all
+from bridge.captures.recording import COLLECTION, META, Annotation, Recording
 from phy.config import LinkConfig
 from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR
 from testbench.errors import TestbenchError
@@ -32,7 +33,8 @@ class Truth:
 class Capture:
     """Received slots [B, M, N] of ``rounds`` [B], and, where they were recorded, bursts [B, K, N] and the truth.
 
-    ``slot_lost`` [B]: the air had lost the slot, and zeros stand for it.
+    ``slot_lost`` [B]: the air had lost the slot, and zeros stand for it. ``notes``: what was odd about the recordings.
+    ``frequency_hz``: the carrier that they state.
     """
 
     path: Path
@@ -45,6 +47,8 @@ class Capture:
     slot_lost: NDArray[np.bool_]
     bursts: Complexes | None
     truth: Truth | None
+    notes: tuple[str, ...] = ()
+    frequency_hz: float | None = None
 
     def mean_payloads(self) -> NDArray[np.float64]:
         """Mean over the devices present of every scalar. [B, n]; NaN where nobody was, or nothing is known."""
@@ -59,8 +63,13 @@ def find_capture(path: Path) -> Path:
     """The file of a capture given as a folder, a collection or a recording."""
     if path.is_dir():
         found = sorted(path.glob(f"*{COLLECTION}"))
+        alone = sorted(path.glob(f"*{META}"))
+        if not found and len(alone) == 1:
+            return alone[0]
         if len(found) != 1:
-            raise TestbenchError(f"{path} holds {len(found)} collections; give one {COLLECTION} file")
+            raise TestbenchError(
+                f"{path} holds {len(found)} collections and {len(alone)} recordings; give one {COLLECTION} or {META} file"
+            )
         return found[0]
     return path
 
@@ -72,10 +81,7 @@ def load_capture(path: Path, allow_parts: Iterable[str] = ()) -> Capture:
     where it lacks what a replay needs, or names a class (``module:Class``) that is not in ``allow_parts``.
     """
     path = find_capture(path)
-    if path.name.endswith(COLLECTION):
-        _, recordings = open_collection(path)
-    else:
-        recordings = (open_recording(path),)
+    recordings = open_all(path, Stated())
     streams = {kind: [r for r in recordings if r.own("stream") == kind] for kind in ("device", "antenna")}
     heard, sent = (sorted(streams[kind], key=lambda r: int(r.own("index", 0))) for kind in ("antenna", "device"))
     if not heard:
@@ -103,12 +109,14 @@ def load_capture(path: Path, allow_parts: Iterable[str] = ()) -> Capture:
         np.array([note.own("slot_lost") is True for note in first.annotations]),
         np.stack([_slots(r, count, rounds) for r in sent], axis=1) if len(sent) == devices else None,
         _truth(first, devices, scalars),
+        tuple(note for recording in recordings for note in recording.notes),
+        first.frequency_hz,
     )
 
 
 # Airs are not loaded to replay what they carried.
 _NOT_LOADED = (STREAM_AIR, OVERLAY_AIR)
-_STATE = "state --scenario, --devices, --format and --sample-rate"
+_STATE = "state --scenario, and of raw ones --format and --sample-rate"
 
 
 def cut_capture(
@@ -142,6 +150,8 @@ def cut_capture(
         np.zeros(slots, np.bool_),
         None,
         None,
+        recording.notes,
+        recording.frequency_hz,
     )
 
 

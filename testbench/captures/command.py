@@ -10,6 +10,7 @@ from testbench.commands._options import console as terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bridge.captures.opening import Stated
     from testbench.captures.capture import Capture
 
 app = typer.Typer(help="Record the air as SigMF, replay it, add it to a run, sound it.", no_args_is_help=True)
@@ -17,8 +18,15 @@ app = typer.Typer(help="Record the air as SigMF, replay it, add it to a run, sou
 File = Annotated[Path, typer.Argument(help="A SigMF collection or recording, a capture's folder, or a raw recording.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: key=value, e.g. link.snr_max_db=10.")]
 Format = Annotated[str | None, typer.Option("--format", help="Raw recordings: cf32, sc16, cs8, cu8, wav, ...")]
-Rate = Annotated[float | None, typer.Option("--sample-rate", help="Raw recordings: sample rate in Hz.")]
-Scale = Annotated[float, typer.Option("--scale", help="Raw recordings: factor on the samples; integers are at full scale 1.")]
+Rate = Annotated[float | None, typer.Option("--sample-rate", help="Raw recordings: sample rate in Hz; others: checked.")]
+Scale = Annotated[float, typer.Option("--scale", help="Factor on the samples; integers are at full scale 1.")]
+Channels = Annotated[
+    int | None, typer.Option("--channels", min=1, help="Raw recordings and WAV: interleaved complex channels; default: one.")
+]
+Segment = Annotated[
+    int | None,
+    typer.Option("--capture", min=0, help="SigMF: the capture segment to read, where there are retunes or gaps."),
+]
 Source = Annotated[str | None, typer.Option("--scenario", help="Recordings made by others: the scenario of the link.")]
 Devices = Annotated[int | None, typer.Option("--devices", min=1, help="With --scenario: devices K; default: the scenario's.")]
 FirstRound = Annotated[int, typer.Option("--first-round", min=0, help="With --scenario: round of the first slot.")]
@@ -49,12 +57,15 @@ def record(
 
 
 @app.command()
-def info(file: File, fmt: Format = None, rate: Rate = None, scale: Scale = 1.0) -> None:
+def info(
+    file: File, fmt: Format = None, rate: Rate = None, scale: Scale = 1.0, channels: Channels = None, segment: Segment = None
+) -> None:
     """Say what a capture holds, and check every hash."""
+    from bridge.captures.opening import Stated
     from testbench.captures.show import describe
 
     console = terminal()
-    for line in describe(file, fmt, rate, scale):
+    for line in describe(file, Stated(fmt, rate, scale, channels, segment)):
         _say(console, line)
 
 
@@ -64,6 +75,8 @@ def replay(
     fmt: Format = None,
     rate: Rate = None,
     scale: Scale = 1.0,
+    channels: Channels = None,
+    segment: Segment = None,
     scenario: Source = None,
     sets: Sets = None,
     devices: Devices = None,
@@ -74,10 +87,12 @@ def replay(
     show: Annotated[int, typer.Option("--show", min=0, help="Rounds to print.")] = 20,
 ) -> None:
     """Feed a capture through the receiver and the scheme's decision. Open loop: it answers what was sent then."""
+    from bridge.captures.opening import Stated
     from testbench.captures.playback import Playback
     from testbench.captures.show import show_replay
 
-    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow)
+    stated = Stated(fmt, rate, scale, channels, segment)
+    capture = _capture(file, stated, scenario, sets, devices, first_round, start, resample, allow)
     show_replay(terminal(), capture, Playback(capture).replay(), show)
 
 
@@ -92,6 +107,8 @@ def overlay(
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; default: the scenario's.")] = None,
     fmt: Format = None,
     rate: Rate = None,
+    channels: Channels = None,
+    segment: Segment = None,
     resample: Resample = False,
     sets: Sets = None,
 ) -> None:
@@ -107,7 +124,9 @@ def overlay(
 
     chosen = {"file": file, "level_db": level, "relative_to": reference, "position": position, "antennas": antennas}
     try:
-        settings = OverlayConfig.model_validate({**chosen, "format": fmt, "sample_rate_hz": rate, "resample": resample})
+        settings = OverlayConfig.model_validate(
+            {**chosen, "format": fmt, "sample_rate_hz": rate, "channels": channels, "capture": segment, "resample": resample}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise TestbenchError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}, got {first['input']!r}") from None
@@ -124,6 +143,8 @@ def sound(
     fmt: Format = None,
     rate: Rate = None,
     scale: Scale = 1.0,
+    channels: Channels = None,
+    segment: Segment = None,
     scenario: Source = None,
     sets: Sets = None,
     devices: Devices = None,
@@ -133,10 +154,12 @@ def sound(
     allow: Allow = None,
 ) -> None:
     """Estimate taps, timing, carrier offset, gain and noise of every device and slot, and keep them as HDF5."""
+    from bridge.captures.opening import Stated
     from testbench.captures.estimating import sound as estimate
     from testbench.captures.show import show_sounding
 
-    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow)
+    stated = Stated(fmt, rate, scale, channels, segment)
+    capture = _capture(file, stated, scenario, sets, devices, first_round, start, resample, allow)
     measured = estimate(capture, taps)
     measured = measured.scaled_to_unit_gain() if unit_gain else measured
     show_sounding(terminal(), measured, measured.save(out))
@@ -202,36 +225,63 @@ def export(
     _say(terminal(), f"{folder}: config.json and cirs.bin")
 
 
+@app.command()
+def find(
+    file: File,
+    scenario: Annotated[str, typer.Option("--scenario", help="The scenario of the link whose bursts are looked for.")],
+    fmt: Format = None,
+    rate: Rate = None,
+    scale: Scale = 1.0,
+    channels: Channels = None,
+    segment: Segment = None,
+    sets: Sets = None,
+    devices: Devices = None,
+    resample: Resample = False,
+    show: Annotated[int, typer.Option("--show", min=0, help="Bursts to print.")] = 20,
+) -> None:
+    """Look for the bursts of a link in a long recording, and say where a replay has to start."""
+    from bridge.captures.opening import Stated, open_any
+    from bridge.captures.resampling import resampled
+    from testbench.captures.capture import find_capture
+    from testbench.captures.finding import find_bursts
+    from testbench.captures.show import show_bursts
+    from testbench.scenario import load
+
+    loaded = load(scenario, sets)
+    recording = open_any(find_capture(file), Stated(fmt, rate, scale, channels, segment))
+    own_rate = recording.sample_rate_hz
+    if resample:
+        recording = resampled(recording, loaded.link.burst.sample_rate_hz)
+    count = loaded.federation.devices if devices is None else devices
+    show_bursts(terminal(), recording, own_rate, find_bursts(recording, loaded.link, loaded.seed, count), show)
+
+
 def _capture(
-    file: Path, fmt: str | None, rate: float | None, scale: float, source: str | None, sets: list[str] | None,
+    file: Path, stated: "Stated", source: str | None, sets: list[str] | None,
     devices: int | None, first_round: int, start: int, resample: bool, allow: list[str] | None,
 ) -> "Capture":  # fmt: skip
     """The capture that a command's options describe."""
-    from bridge.captures.raw import read_raw
-    from bridge.captures.recording import open_recording
+    from bridge.captures.opening import Stated, open_any
     from bridge.captures.resampling import resampled
     from testbench.captures.airs import silent_air, waveform_link
     from testbench.captures.capture import cut_capture, find_capture, load_capture
     from testbench.errors import TestbenchError
     from testbench.scenario import load
 
-    if source is None:
-        if fmt is not None or rate is not None:
-            raise TestbenchError(f"{file} does not say how its slots were sent; add --scenario, the scenario of the link")
-        if sets or devices is not None or first_round or start or resample:
-            raise TestbenchError(
-                "--set, --devices, --first-round, --start and --resample are for recordings of others; add --scenario"
-            )
-        if ".sigmf" not in find_capture(file).name and file.exists():
-            raise TestbenchError(f"{file} does not say what it holds; state --format, --sample-rate and --scenario")
-        return load_capture(file, allow or [])
-    loaded = load(source, sets)
     path = find_capture(file)
-    recording = (
-        open_recording(path)
-        if fmt is None and rate is None and ".sigmf" in path.name
-        else read_raw(path, fmt, rate, scale=scale)
-    )
+    if source is None:
+        if stated.format is not None or stated.sample_rate_hz is not None:
+            raise TestbenchError(f"{file} does not say how its slots were sent; add --scenario, the scenario of the link")
+        if stated != Stated() or sets or devices is not None or first_round or start or resample:
+            raise TestbenchError(
+                "--scale, --channels, --capture, --set, --devices, --first-round, --start and --resample are for recordings of "
+                "others; add --scenario"
+            )
+        if ".sigmf" not in path.name and path.exists():
+            raise TestbenchError(f"{file} does not say what it holds; state --format, --sample-rate and --scenario")
+        return load_capture(path, allow or [])
+    loaded = load(source, sets)
+    recording = open_any(path, stated)
     if resample:
         wanted = loaded.link.burst.sample_rate_hz
         start = round(start * wanted / recording.sample_rate_hz)

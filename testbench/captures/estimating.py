@@ -84,7 +84,7 @@ def sound(capture: Capture, taps: int = 8, lead: int | None = None) -> Sounding:
         timing_s=timing,
         noise_variance=noise,
         found=found,
-        carrier_hz=capture.config.clock.carrier_hz,
+        carrier_hz=capture.config.clock.carrier_hz if capture.frequency_hz is None else capture.frequency_hz,
         source=f"capture {capture.path.name}, seed {capture.seed}",
         path=str(capture.path),
     )

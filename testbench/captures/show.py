@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bridge.captures.opening import Stated, open_all
 from bridge.captures.overlay import OverlayConfig
-from bridge.captures.raw import read_raw
-from bridge.captures.recording import COLLECTION, Recording, open_collection, open_recording
+from bridge.captures.recording import Recording
 from bridge.captures.sounding import Sounding
 from phy.link import LinkResult
 from testbench.captures.capture import Capture, find_capture
+from testbench.captures.finding import Bursts
 from testbench.captures.overlaying import Comparison
 from testbench.captures.playback import exact
 from testbench.errors import TestbenchError
@@ -25,15 +26,10 @@ OPEN_LOOP = (
 )
 
 
-def describe(file: Path, fmt: str | None, rate: float | None, scale: float) -> Iterator[str]:
+def describe(file: Path, stated: Stated) -> Iterator[str]:
     """Lines on a capture; reading it checks every hash."""
     path = find_capture(file)
-    if fmt is not None or rate is not None or ".sigmf" not in path.name:
-        recordings: tuple[Recording, ...] = (read_raw(path, fmt, rate, scale=scale),)
-    elif path.name.endswith(COLLECTION):
-        _, recordings = open_collection(path)
-    else:
-        recordings = (open_recording(path),)
+    recordings = open_all(path, stated)
     first = recordings[0]
     yield f"{path}: {len(recordings)} recording{'s' if len(recordings) > 1 else ''}"
     link = first.own("link")
@@ -56,6 +52,9 @@ def describe(file: Path, fmt: str | None, rate: float | None, scale: float) -> I
             f"{recording.path.name:24} {recording.format}, {count} samples{many} at {recording.sample_rate_hz:g} Hz{frequency}"
             f", mean power {level}, {len(recording.annotations)} annotations, {hashed}"
         )
+        if recording.unused():
+            yield f"{'':24} without effect: {', '.join(recording.unused())}"
+        yield from recording.notes
 
 
 def show_replay(console: Console, capture: Capture, result: LinkResult, show: int) -> None:
@@ -72,6 +71,8 @@ def show_replay(console: Console, capture: Capture, result: LinkResult, show: in
         table.add_row(*cells)
     if show:
         console.print(table)
+    for note in capture.notes:
+        _say(console, note)
     _say(console, OPEN_LOOP)
     _say(console, f"{len(capture.rounds)} rounds, {int(result.lost.sum())} lost")
     if capture.truth is None:
@@ -84,6 +85,49 @@ def show_replay(console: Console, capture: Capture, result: LinkResult, show: in
             f"{capture.rounds[np.flatnonzero(~same)[0]]}: another machine, another version, or altered metadata"
         )
     _say(console, "all estimates have the bits of those recorded")
+
+
+def show_bursts(console: Console, recording: Recording, own_rate_hz: float, bursts: Bursts, show: int) -> None:
+    """One line per burst, places in samples of the file, and where a replay has to start."""
+    for note in recording.notes:
+        _say(console, note)
+    if not len(bursts.starts):
+        _say(
+            console,
+            f"{recording.path}: no burst of this link in {recording.samples.shape[1]} samples: wrong scenario, sample rate "
+            "or format, a carrier offset beyond the preamble's limit, or too little signal",
+        )
+        return
+    file_samples = bursts.starts * own_rate_hz / recording.sample_rate_hz
+    gaps = np.diff(bursts.starts, prepend=np.nan) / bursts.slot_samples
+    table = Table(box=None, pad_edge=False)
+    for name in ("slot starts at", "time s", "slots later", "metric", "carrier Hz", "power dB"):
+        table.add_column(name, justify="right")
+    for i in range(min(show, len(bursts.starts))):
+        table.add_row(
+            str(round(file_samples[i])),
+            _cell(bursts.starts[i] / recording.sample_rate_hz),
+            _cell(gaps[i], 3),
+            _cell(bursts.metric[i], 3),
+            _cell(bursts.frequency_hz[i], 1),
+            _cell(10.0 * np.log10(bursts.power[i]), 1),
+        )
+    console.print(table)
+    _say(
+        console,
+        f"{len(bursts.starts)} bursts, slots of {bursts.slot_samples * own_rate_hz / recording.sample_rate_hz:.12g} samples",
+    )
+    # Replay cuts by count: it follows bursts that come slot after slot, to within a guard.
+    first = next((round(start) for start in file_samples if start >= -0.5), None)
+    if first is not None:
+        _say(console, f"replay from the first whole slot with --start {max(first, 0)}")
+    odd = np.flatnonzero(np.abs(gaps[1:] - 1.0) > 1e-3)
+    if len(odd):
+        _say(
+            console,
+            f"{len(odd)} of {len(gaps) - 1} bursts do not come one slot after the one before, the first at sample "
+            f"{round(file_samples[odd[0] + 1])}: replay cuts slot after slot, so start again there, with its --first-round",
+        )
 
 
 def show_comparison(console: Console, comparison: Comparison, settings: OverlayConfig) -> None:

@@ -105,11 +105,11 @@ def test_a_flipped_bit_and_a_missing_tail_are_refused(recording):
     ({"core:datatype": "ci16"}, None),
     ({"core:datatype": 5}, "datatype"),
     ({"core:sample_rate": -1}, "must be positive"),
-    ({"core:sample_rate": "1e6"}, "number core:sample_rate"),
+    ({"core:sample_rate": "1e6"}, "core:sample_rate '1e6', which is no number"),
     ({"core:sample_rate": None}, "number core:sample_rate"),
     ({"core:num_channels": 0}, "num_channels"),
     ({"core:num_channels": 7}, "truncated"),
-    ({"core:trailing_bytes": 8}, "trailing bytes"),
+    ({"core:trailing_bytes": 3}, "truncated"),
     ({"core:dataset": "../../etc/passwd"}, "plain file name"),
 ])  # fmt: skip
 def test_wrong_metadata_are_refused_by_name(recording, keys, sentence):

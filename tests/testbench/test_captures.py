@@ -326,6 +326,15 @@ def test_an_overlay_in_a_configuration_of_ones_own(tmp_path, monkeypatch):
         assert np.array_equal(result.estimates, direct.aggregate(np.arange(5), values, present).estimates, equal_nan=True)
 
 
+def test_an_overlay_says_what_was_odd_about_its_recording(tmp_path, caplog):
+    meta = tone(tmp_path)
+    value = json.loads(meta.read_text())
+    value["captures"][0]["core:sample_start"] = 100
+    meta.write_text(json.dumps(value))
+    overlaid_link(config(), SEED, OverlayConfig(file=meta, level_db=0.0))
+    assert "overlay tone.sigmf-meta: 100 samples before its first capture segment are skipped" in caplog.text
+
+
 def test_overlays_that_cannot_be_used(tmp_path):
     silent = write_recording(tmp_path / "silent", np.zeros(10, np.complex64), 1e6)
     other = tone(tmp_path / "other", rate=2e6)

@@ -211,7 +211,7 @@ class WaveformCarrier:
         rounds, devices, scalars, _ = prepared.coefficients.shape
         layout = self.layout(devices, scalars)
         out = np.full((rounds, scalars), np.nan)
-        power, sent = np.zeros(rounds), np.zeros(rounds)
+        power, sent, quiet = np.zeros(rounds), np.zeros(rounds), np.full(rounds, np.nan)
         true_s = self._offsets.draw(devices, first, rounds).timing_s
         for i in range(rounds):
             if prepared.lost[i]:
@@ -222,6 +222,7 @@ class WaveformCarrier:
             if samples is None:
                 continue
             sending = prepared.reference[i] != 0
+            quiet[i] = noise_variance(layout, samples, 0.0)
             combined = samples[0] if prepared.vector is None else (prepared.vector[i][:, None] * samples).sum(axis=0)
             timing, gains = self._known(layout, samples, prepared, i, true_s[i], sending)
             if timing is None:
@@ -231,7 +232,8 @@ class WaveformCarrier:
             inner = combined[layout.payload.first : layout.payload.stop]
             per_sample = float(squared_modulus(inner).mean()) - self._config.n0
             power[i] = per_sample * layout.block_samples
-        return Sums(out, np.isnan(out).any(axis=1), power, {} if self.keyed else {"transmissions": sent})
+        measured = {"n0_measured": quiet}
+        return Sums(out, np.isnan(out).any(axis=1), power, measured if self.keyed else {**measured, "transmissions": sent})
 
     def _known(
         self, layout: BurstLayout, samples: Complexes, prepared: Prepared, index: int, true_s: Floats, sending: Bools

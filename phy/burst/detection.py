@@ -10,7 +10,7 @@ T_h. Timing is the maximum of the band-limited correlation, frequency the maximu
 Newton steps from the halves' estimate; that one is unique for |f| < 1 / (2 T_h), which is also where detection ends. Bursts of
 one sample per symbol are found reliably only at delays of whole samples.
 
-A peak above the threshold is no preamble yet. Silence is told by the threshold; what else may be on the air by three more tests:
+A peak above the threshold is no preamble yet. Silence is told by the threshold, what else may be on the air by three tests:
 
 - *Half*: one half of a preamble, over half a window of something else, explains half the energy by itself. Both halves must be
   there: one gain for both has to explain at least as much as the stronger half alone, |c_weak| >= (sqrt 2 - 1) |c_strong|.
@@ -292,7 +292,7 @@ def _separation(known: KnownWaveform) -> float:
     return float(second - first)
 
 
-def _energy(values: NDArray[np.complex128]) -> float:
+def _energy(values: NDArray[np.complexfloating]) -> float:
     return float((np.abs(values) ** 2).sum())
 
 

@@ -46,8 +46,8 @@ def threshold_for(false_alarm: float, samples: int, lags: int, antennas: int) ->
 def half_miss_probability(half_snr: float) -> float:
     """Probability that a preamble is taken for one half, at one antenna: |c_weak| < (sqrt 2 - 1) |c_strong|.
 
-    ``half_snr``: energy of a received half over N0, linear. Both magnitudes are Rician: 2 |c|^2 / N0 is a non-central chi square
-    of two degrees of freedom. Either half may be the weak one.
+    ``half_snr``: energy of a received half over N0, linear. Both magnitudes are Rician: 2 |c|^2 / N0 is a non-central chi
+    square of two degrees of freedom. Either half may be the weak one.
     """
     non_central = 2.0 * half_snr
     nodes, weights = np.polynomial.legendre.leggauss(400)

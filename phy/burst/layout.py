@@ -36,8 +36,8 @@ class Section:
 class KnownWaveform:
     """A known sequence as samples, complex128 [W], and as its two parts (first and second half of the symbols) [2, W].
 
-    Energy: one symbol has 1 / symbols_per_scalar, the mean power of a scalar at full scale. ``sequence`` [symbols]: the symbols,
-    one every ``spacing_samples``, whose ``pulse`` starts with the first sample.
+    Energy: one symbol has 1 / symbols_per_scalar, the mean power of a scalar at full scale. ``sequence`` [symbols]: the
+    symbols, one every ``spacing_samples``, whose ``pulse`` starts with the first sample.
     """
 
     samples: NDArray[np.complex128]

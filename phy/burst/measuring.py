@@ -1,11 +1,11 @@
 """What a slot says of its own noise and of the phase that all devices share, whatever the link was configured to.
 
-Noise is the mean power of the middle halves of all guards, where nobody sends. Timing offsets between devices, and path delays,
-of more than a quarter of a guard spill into it and count as noise.
+Noise is the mean power of the middle halves of the guards, where nobody sends. A guard into which a device spills that is off
+by more than a quarter of it stands out of the quietest one, and is left out.
 
 The common phase is that of the preamble, which coherent devices send so that it adds up on the positive real axis. It is
 removed where it stands out of its estimate's error, for which the Cramer-Rao bounds stand: phase (2 E / N0)^-1/2 at the centre
-of the preamble, frequency f_s (6 N0 / E)^1/2 / (2 pi W) for W samples, carried on to the payload where it is significant itself.
+of the preamble, frequency f_s (6 N0 / E)^1/2 / (2 pi W) for W samples, carried on to the payload where that is significant.
 """
 
 import numpy as np
@@ -17,15 +17,25 @@ from phy.burst.receiver import Reception
 # Standard deviations by which a common phase must stand out, and the least one that is worth turning (cos: 5e-5).
 _SIGNIFICANT = 3.0
 _LEAST_RAD = 0.01
+# Standard deviations by which a guard that somebody spills into is louder than the quietest one.
+_SPILL = 3.0
 
 
 def noise_variance(layout: BurstLayout, samples: NDArray[np.complex64], timing_samples: float) -> float:
     """Variance N0 of a complex sample of [M, N], from the guards of a burst that is so late. NaN where no guard is seen."""
-    quiet = _guards(layout) + int(np.round(timing_samples))
-    heard = samples[:, quiet[(quiet >= 0) & (quiet < samples.shape[1])]]
-    if heard.size == 0:
+    shift = int(np.round(timing_samples))
+    powers, counts = [], []
+    for low, high in _guards(layout):
+        heard = samples[:, max(low + shift, 0) : max(high + shift, 0)]
+        if heard.size:
+            powers.append(float((heard.real.astype(np.float64) ** 2 + heard.imag.astype(np.float64) ** 2).mean()))
+            counts.append(heard.size)
+    if not powers:
         return float("nan")
-    return float((heard.real.astype(np.float64) ** 2 + heard.imag.astype(np.float64) ** 2).mean())
+    power, count = np.array(powers), np.array(counts, np.float64)
+    least = int(np.argmin(power))
+    kept = power <= power[least] * (1.0 + _SPILL * np.sqrt(1.0 / count + 1.0 / count[least]))
+    return float((power * count)[kept].sum() / count[kept].sum())
 
 
 def common_phase(layout: BurstLayout, reception: Reception, vector: NDArray[np.complexfloating] | None, n0: float) -> float:
@@ -50,11 +60,9 @@ def common_phase(layout: BurstLayout, reception: Reception, vector: NDArray[np.c
     return phase if abs(phase) > max(_SIGNIFICANT * np.sqrt(variance), _LEAST_RAD) else 0.0
 
 
-def _guards(layout: BurstLayout) -> NDArray[np.int64]:
-    """Samples of the slot in the middle halves of its guards."""
-    sections = [layout.payload, *layout.pilots, *([layout.preamble] if layout.preamble else [])]
-    ordered = sorted(sections, key=lambda section: section.first)
-    starts = [0, *(section.stop for section in ordered)]
-    stops = [*(section.first for section in ordered), layout.slot_samples]
-    gaps = [(low + (high - low) // 4, high - (high - low) // 4) for low, high in zip(starts, stops, strict=True)]
-    return np.concatenate([np.arange(low, high) for low, high in gaps])
+def _guards(layout: BurstLayout) -> list[tuple[int, int]]:
+    """First sample, and the one after the last, of the middle half of each guard."""
+    sections = [*([layout.preamble] if layout.preamble else []), *layout.pilots, layout.payload]
+    starts = [0, *(section.stop for section in sections)]
+    stops = [*(section.first for section in sections), layout.slot_samples]
+    return [(low + (high - low) // 4, high - (high - low) // 4) for low, high in zip(starts, stops, strict=True)]

@@ -77,8 +77,9 @@ def replay(
     from testbench.captures.playback import Playback
     from testbench.captures.show import show_replay
 
-    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow)
-    show_replay(terminal(), capture, Playback(capture).replay(), show)
+    doubted: list[str] = []
+    capture = _capture(file, fmt, rate, scale, scenario, sets, devices, first_round, start, resample, allow, doubted)
+    show_replay(terminal(), capture, Playback(capture).replay(), show, doubted)
 
 
 @app.command()
@@ -205,13 +206,15 @@ def export(
 def _capture(
     file: Path, fmt: str | None, rate: float | None, scale: float, source: str | None, sets: list[str] | None,
     devices: int | None, first_round: int, start: int, resample: bool, allow: list[str] | None,
+    doubted: list[str] | None = None,
 ) -> "Capture":  # fmt: skip
-    """The capture that a command's options describe."""
+    """The capture that a command's options describe; ``doubted`` takes doubts of how its samples were read."""
     from bridge.captures.raw import read_raw
     from bridge.captures.recording import open_recording
     from bridge.captures.resampling import resampled
     from testbench.captures.airs import silent_air, waveform_link
     from testbench.captures.capture import cut_capture, find_capture, load_capture
+    from testbench.captures.doubts import doubts_of_integers
     from testbench.errors import TestbenchError
     from testbench.scenario import load
 
@@ -232,6 +235,8 @@ def _capture(
         if fmt is None and rate is None and ".sigmf" in path.name
         else read_raw(path, fmt, rate, scale=scale)
     )
+    if doubted is not None:
+        doubted.extend(doubts_of_integers(recording, scale))
     if resample:
         wanted = loaded.link.burst.sample_rate_hz
         start = round(start * wanted / recording.sample_rate_hz)

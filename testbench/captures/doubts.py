@@ -65,11 +65,12 @@ def doubts(capture: Capture, layout: BurstLayout, result: LinkResult) -> Iterato
     snr = _median(values, "snr_measured_db")
     if abs(snr - capture.config.snr_max_db) > _NOISE_DB:
         yield f"the SNR is {snr:.1f} dB as measured and {capture.config.snr_max_db:g} dB as link.snr_max_db says"
-    if capture.truth is not None or capture.config.burst.synchronisation != "preamble":
+    if capture.truth is not None or layout.preamble is None:
         return
     yield from _places(capture, layout, values)
-    yield from _levels(capture, layout, values)
-    yield from _pilots(capture, layout, result)
+    if capture.config.burst.synchronisation == "preamble":
+        yield from _levels(capture, layout, values)
+        yield from _pilots(capture, layout, result)
 
 
 def doubts_of_integers(recording: Recording, scale: float = 1.0) -> Iterator[str]:
@@ -122,7 +123,7 @@ def _places(capture: Capture, layout: BurstLayout, values: dict[str, Floats]) ->
     gaps = np.diff(begin)
     period = float(np.median(gaps)) if len(gaps) else float(count)
     ppm = 1e6 * (period / count - 1.0)
-    drift = _drift(values["timing_s"] * layout.config.sample_rate_hz)
+    drift = _drift(values.get("timing_s", np.zeros(0)) * layout.config.sample_rate_hz)
     if abs(period - count) > 0.5 and not _near_multiple(gaps, count):
         yield (
             f"bursts come every {period:.1f} samples and slots are of {count}: sent by another number of --devices or scalars, "
@@ -135,11 +136,14 @@ def _places(capture: Capture, layout: BurstLayout, values: dict[str, Floats]) ->
             "are of another length"
         )
     offset = float(np.median((begin + count / 2) % count - count / 2))
-    if abs(offset) > layout.guard_samples:
+    # Who trusts the slot clock is off by what others would correct.
+    corrects = layout.config.synchronisation == "preamble"
+    if abs(offset) > (layout.guard_samples if corrects else 0.5):
         where = "later" if offset > 0 else "earlier"
+        limit = f"beyond the guard of {layout.guard_samples}" if corrects else 'and synchronisation is "slot"'
         yield (
-            f"bursts begin {abs(offset):.0f} samples {where} than slots do, beyond the guard of {layout.guard_samples}: move "
-            f"--start by {offset:+.0f} samples (at the link's rate)"
+            f"bursts begin {abs(offset):.0f} samples {where} than slots do, {limit}: move --start by {offset:+.0f} samples (at "
+            "the link's rate)"
         )
 
 
@@ -215,7 +219,7 @@ def _pilots(capture: Capture, layout: BurstLayout, result: LinkResult) -> Iterat
 
 def _level(values: dict[str, Floats]) -> tuple[float, float]:
     """Median of the level in dB, and 1.48 times the median deviation from it: the standard deviation of normal ones."""
-    level = values["level_db"][np.isfinite(values["level_db"])]
+    level = values["level_db"][np.isfinite(values["level_db"])] if "level_db" in values else np.empty(0)
     if len(level) == 0:
         return 0.0, 0.0
     return float(np.median(level)), 1.4826 * float(np.median(np.abs(level - np.median(level)))) if len(level) > 2 else 0.0

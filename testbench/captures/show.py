@@ -125,10 +125,11 @@ def _noise(capture: Capture, values: dict[str, Floats]) -> str:
 def show_comparison(console: Console, comparison: Comparison, settings: OverlayConfig) -> None:
     """Errors with the overlay and without."""
     table = Table(box=None, pad_edge=False)
-    for name in ("", "NMSE", "lost rounds"):
+    for name in ("", "NMSE", "lost rounds", "beyond the clip"):
         table.add_column(name, justify="left" if not name else "right")
     for name, estimates in (("without", comparison.bare), ("with the overlay", comparison.estimates)):
-        table.add_row(name, f"{comparison.nmse_db(estimates):.1f} dB", f"{int(np.isnan(estimates).sum())} of {len(estimates)}")
+        lost = f"{int(np.isnan(estimates).sum())} of {len(estimates)}"
+        table.add_row(name, f"{comparison.nmse_db(estimates):.1f} dB", lost, str(comparison.beyond(estimates)))
     reference = "the receiver noise N0" if settings.relative_to == "n0" else "the received power of each slot"
     _say(console, f"{settings.file}: mean power {settings.level_db:+g} dB over {reference}")
     console.print(table)

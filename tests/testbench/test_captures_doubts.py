@@ -110,6 +110,20 @@ def test_a_wrong_first_round_or_number_of_devices_is_doubted(fading, still):
     assert "check --devices and --scale" in said
 
 
+def test_slots_of_another_length_are_noticed(tmp_path):
+    recorded = Recorded(tmp_path, "awgn", pilots=32)
+    shown = recorded.replay(recorded.samples, "--devices", 3)
+    assert np.isnan(estimates(shown))[1:].all()
+    assert re.search(rf"bursts come every {recorded.slot}\.0 samples and slots are of \d+: sent by another number", shown)
+
+
+def test_a_slot_clock_that_is_off_is_noticed_by_the_preamble(still):
+    options = ("--set", "link.burst.synchronisation=slot")
+    assert doubted(still.replay(still.samples, *options)) == []
+    (said,) = doubted(still.replay(still.samples, *options, "--start", 5))
+    assert 'synchronisation is "slot": move --start by -5 samples' in said
+
+
 def test_a_wrong_noise_is_said(still):
     (said,) = doubted(still.replay(still.samples, "--set", "link.snr_max_db=20"))
     assert re.fullmatch(r"the SNR is (29|30)\.\d dB as measured and 20 dB as link\.snr_max_db says", said)

@@ -113,7 +113,7 @@ def test_a_wrong_first_round_or_number_of_devices_is_doubted(fading, still):
 def test_slots_of_another_length_are_noticed(tmp_path):
     recorded = Recorded(tmp_path, "awgn", pilots=32)
     shown = recorded.replay(recorded.samples, "--devices", 3)
-    assert np.isnan(estimates(shown))[1:].all()
+    assert np.isnan(estimates(shown))[1:4].all()  # four slots too many by a quarter are five bursts
     assert re.search(rf"bursts come every {recorded.slot}\.0 samples and slots are of \d+: sent by another number", shown)
 
 

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 _SLOTS, _ROUNDS, _SHIFTS = 32, 16, 20
 # Of one stretch of a recording that is searched for bursts; there are many, and several ways to look.
 _FALSE_ALARM = 1e-7
+# Rates in Hz that receivers commonly have, tried beside simple multiples of the link's.
+_RATES_HZ = (0.96e6, 1.024e6, 1.2e6, 1.8e6, 1.92e6, 2.048e6, 2.4e6, 2.56e6, 2.8e6, 3.2e6, 8e6, 10e6, 20e6)
 # What differs by less is not worth a word: level, its spread from round to round, and noise.
 _LEVEL_DB, _SPREAD_DB, _NOISE_DB = 1.0, 0.5, 3.0
 
@@ -156,14 +158,15 @@ def _absent(capture: Capture, layout: BurstLayout, joined: NDArray[np.complex64]
         yield "bursts are found in the mirrored spectrum alone: I and Q are swapped"
         return
     rate = layout.config.sample_rate_hz
-    for factor in (2.0, 0.5, 4.0, 0.25):
-        as_if = Recording(capture.path, joined, rate * factor, None, (), {}, False, "cf32_le")
+    nearby = [other for other in _RATES_HZ if rate / 4 <= other <= 20 * rate]
+    for other in (2 * rate, rate / 2, 4 * rate, rate / 4, *nearby):
+        as_if = Recording(capture.path, joined, other, None, (), {}, False, "cf32_le")
         try:
-            other = resampled(as_if, rate).samples
+            samples = resampled(as_if, rate).samples
         except CaptureError:
             continue
-        if other.shape[1] >= layout.preamble_waveform.samples.size and len(positions(other, layout)):
-            yield f"bursts are found if the recording is of {rate * factor:g} Hz: state that --sample-rate, and --resample"
+        if samples.shape[1] >= layout.preamble_waveform.samples.size and len(positions(samples, layout)):
+            yield f"bursts are found if the recording is of {other:g} Hz: state that --sample-rate, and --resample"
             return
     yield (
         "no burst of this link is anywhere in the recording: check --scenario, --sample-rate and --format, and whether anybody "
@@ -183,7 +186,7 @@ def _levels(capture: Capture, layout: BurstLayout, values: dict[str, Floats]) ->
     elif abs(level) > _LEVEL_DB:
         yield (
             f"the preamble arrives {level:+.1f} dB from where {capture.devices} devices of this link would put it, and "
-            "estimates err with it: check --devices and --scale"
+            f"estimates err with it: check --devices and --scale (times {10 ** (-level / 20):.3g} it would fit)"
         )
 
 

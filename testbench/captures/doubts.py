@@ -67,6 +67,9 @@ def doubts(capture: Capture, layout: BurstLayout, result: LinkResult) -> Iterato
     snr = _median(values, "snr_measured_db")
     if abs(snr - capture.config.snr_max_db) > _NOISE_DB:
         yield f"the SNR is {snr:.1f} dB as measured and {capture.config.snr_max_db:g} dB as link.snr_max_db says"
+    noise = _median(values, "n0_measured")
+    if np.isnan(snr) and noise > 0 and abs(10.0 * np.log10(noise / capture.config.n0)) > _NOISE_DB:
+        yield f"the guards hold a power of {noise:.3g} a sample, and N0 is {capture.config.n0:.3g} as link.snr_max_db says"
     if capture.truth is not None or layout.preamble is None:
         return
     yield from _places(capture, layout, values)

@@ -129,6 +129,12 @@ def test_a_wrong_noise_is_said(still):
     assert re.fullmatch(r"the SNR is (29|30)\.\d dB as measured and 20 dB as link\.snr_max_db says", said)
 
 
+def test_slots_without_a_preamble_are_doubted_by_their_guards(still):
+    options = ("--set", "link.burst.synchronisation=slot", "--set", "link.burst.preamble_symbols=0")
+    said = doubted(still.replay(still.samples, *options))[-1]
+    assert re.match(r"the guards hold a power of [\d.]+ a sample, and N0 is 0\.001", said)
+
+
 @pytest.mark.parametrize("factor", [2, 0.5, 2.4])
 def test_a_wrong_rate_is_found_out(still, factor):
     shown = still.replay(resample(still.samples, int(factor * len(still.samples))))

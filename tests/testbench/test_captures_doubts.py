@@ -129,10 +129,10 @@ def test_a_wrong_noise_is_said(still):
     assert re.fullmatch(r"the SNR is (29|30)\.\d dB as measured and 20 dB as link\.snr_max_db says", said)
 
 
-def test_slots_without_a_preamble_are_doubted_by_their_guards(still):
-    options = ("--set", "link.burst.synchronisation=slot", "--set", "link.burst.preamble_symbols=0")
-    said = doubted(still.replay(still.samples, *options))[-1]
-    assert re.match(r"the guards hold a power of [\d.]+ a sample, and N0 is 0\.001", said)
+def test_noise_is_said_where_no_preamble_gives_a_level(still):
+    options = ("--set", "link.scheme=fsk_mv", "--set", "link.snr_max_db=20")
+    (said,) = doubted(still.replay(still.samples, *options))
+    assert re.match(r"the guards hold a power of 0\.00\d+ a sample, and N0 is 0\.01 as link", said)
 
 
 @pytest.mark.parametrize("factor", [2, 0.5, 2.4])

@@ -14,8 +14,10 @@ from phy.ambiguity import BurstPulse
 from phy.blocks import waveform_air
 from phy.burst.detection import PilotEstimates, pilot_estimates
 from phy.burst.layout import BurstLayout
-from phy.burst.receiver import receive
+from phy.burst.measuring import common_phase, noise_variance
+from phy.burst.receiver import Reception, receive
 from phy.burst.transmitter import modulate
+from phy.coherent import Sent
 from phy.combining import project, squared_modulus
 from phy.config import LinkConfig
 from phy.draws import CachedDraws, KeyedDraws
@@ -25,6 +27,8 @@ from phy.modes import Bools, Carried, Complexes, Floats, Prepared
 from phy.offsets import OffsetDraws
 from phy.propagation import Propagation
 from phy.waveform_airs import Air, MakeAir, says_keyed
+
+_FOUND = ("preamble_metric", "timing_s", "frequency_hz", "n0_measured", "phase_rad", "level_db", "snr_measured_db")
 
 
 class WaveformCarrier:
@@ -115,8 +119,11 @@ class WaveformCarrier:
         """Statistics of rounds first .. first+B-1 for coefficients [B, K, n, U] and the channel [B, M, K] at the pilots.
 
         Diagnostics: ``preamble_metric`` (NaN where the air lost the slot), and ``timing_s`` and ``frequency_hz``, the common
-        offsets that the receiver found and removed (NaN where it found none, zero where it trusts the slot clock); where noise
-        is fresh, ``transmissions``, how often the round was handed to the air.
+        offsets that the receiver found and removed (NaN where it found none, zero where it trusts the slot clock);
+        ``n0_measured``, the noise in the guards; of coherent schemes, by their preamble, ``phase_rad``, the common phase that
+        was removed (0 where none stood out), ``level_db``, the power at which the preamble arrived over that which channel and
+        precoders promise, and ``snr_measured_db``, which stands beside ``snr_max_db``: level over noise; where noise is
+        fresh, ``transmissions``, how often the round was handed to the air.
         """
         rounds, devices, scalars, resources = prepared.coefficients.shape
         antennas = sounded.shape[1]
@@ -124,7 +131,7 @@ class WaveformCarrier:
         noisy = np.zeros((rounds, scalars, resources, antennas), np.complex64)
         power = np.zeros(rounds)
         missed = np.zeros(rounds, np.bool_)
-        found: dict[str, Floats] = {name: np.full(rounds, np.nan) for name in ("preamble_metric", "timing_s", "frequency_hz")}
+        found: dict[str, Floats] = {name: np.full(rounds, np.nan) for name in _FOUND}
         sent = np.zeros(rounds)
         n0 = self._config.n0
         for i in range(rounds):
@@ -143,10 +150,31 @@ class WaveformCarrier:
                 continue
             found["timing_s"][i] = reception.timing_samples / self._config.burst.sample_rate_hz
             found["frequency_hz"][i] = reception.frequency_hz
-            noisy[i] = reception.statistics
+            for name, value in self._measured(layout, samples, reception, prepared, i).items():
+                found[name][i] = value
+            turn = found["phase_rad"][i]
+            noisy[i] = reception.statistics * np.complex64(np.exp(-1j * turn)) if turn else reception.statistics
             vector = None if prepared.vector is None else prepared.vector[i : i + 1]
             power[i] = _unbiased_power(noisy[i], vector, n0)
         return Carried(noisy, power, missed, found if self.keyed else {**found, "transmissions": sent})
+
+    def _measured(
+        self, layout: BurstLayout, samples: Complexes, reception: Reception, prepared: Prepared, index: int
+    ) -> dict[str, float]:
+        """What a slot that was found says of noise, level and common phase."""
+        n0 = noise_variance(layout, samples, reception.timing_samples)
+        measured = {"n0_measured": n0, "phase_rad": 0.0}
+        if not isinstance(prepared.state, Sent) or np.isnan(reception.instant_samples):
+            return measured
+        vector = None if prepared.vector is None else prepared.vector[index]
+        measured["phase_rad"] = common_phase(layout, reception, vector, self._config.n0 if np.isnan(n0) else n0)
+        promised = abs((prepared.state.effective[index] * prepared.reference[index]).sum())
+        arrived = abs((reception.gains * (1.0 if vector is None else vector)).sum())
+        if promised > 0 and arrived > 0:
+            measured["level_db"] = 20.0 * math.log10(arrived / promised)
+            if n0 > 0:
+                measured["snr_measured_db"] = measured["level_db"] - 10.0 * math.log10(n0)
+        return measured
 
     def _slot(self, layout: BurstLayout, first: int, prepared: Prepared, sounded: Complexes, index: int) -> Complexes | None:
         """Received samples [M, N] of one round of the batch; None where the air lost them."""
@@ -183,7 +211,7 @@ class WaveformCarrier:
         rounds, devices, scalars, _ = prepared.coefficients.shape
         layout = self.layout(devices, scalars)
         out = np.full((rounds, scalars), np.nan)
-        power, sent = np.zeros(rounds), np.zeros(rounds)
+        power, sent, quiet = np.zeros(rounds), np.zeros(rounds), np.full(rounds, np.nan)
         true_s = self._offsets.draw(devices, first, rounds).timing_s
         for i in range(rounds):
             if prepared.lost[i]:
@@ -194,6 +222,7 @@ class WaveformCarrier:
             if samples is None:
                 continue
             sending = prepared.reference[i] != 0
+            quiet[i] = noise_variance(layout, samples, 0.0)
             combined = samples[0] if prepared.vector is None else (prepared.vector[i][:, None] * samples).sum(axis=0)
             timing, gains = self._known(layout, samples, prepared, i, true_s[i], sending)
             if timing is None:
@@ -203,7 +232,8 @@ class WaveformCarrier:
             inner = combined[layout.payload.first : layout.payload.stop]
             per_sample = float(squared_modulus(inner).mean()) - self._config.n0
             power[i] = per_sample * layout.block_samples
-        return Sums(out, np.isnan(out).any(axis=1), power, {} if self.keyed else {"transmissions": sent})
+        measured = {"n0_measured": quiet}
+        return Sums(out, np.isnan(out).any(axis=1), power, measured if self.keyed else {**measured, "transmissions": sent})
 
     def _known(
         self, layout: BurstLayout, samples: Complexes, prepared: Prepared, index: int, true_s: Floats, sending: Bools

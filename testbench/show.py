@@ -29,7 +29,9 @@ def show_result(console: Console, result: RunResult) -> None:
     lines = [
         f"link      received SNR |y|^2/N0 {_number(summary['received_snr_db'], 'dB')}, "
         f"NMSE {_number(summary['nmse_db'], 'dB')}, "
-        f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
+        f"{summary['lost_rounds']} of {summary['rounds']} rounds lost"
+        f"{f', {beyond} estimates beyond the clip' if (beyond := summary.get('estimates_beyond_clip')) else ''}",
+        *measured_lines(summary),
         f"uplink    {uses(summary)} a round for all {summary['devices']} devices",
         *privacy_lines(summary),
         f"cost      {summary['wall_s']:.0f} s{_since(summary['resumed_from_round'])}, {summary['peak_rss_mib'] or 0:.0f} MiB",
@@ -47,6 +49,15 @@ def uses(summary: dict[str, Any]) -> str:
     counts = {word: summary[f"{kind}_symbols_per_round"] for kind, word in kinds.items()}
     words = [f"{count} {word}" for word, count in counts.items() if count or word in ("payload", "pilot")]
     return " and ".join([", ".join(words[:-1]), words[-1]]) + " symbols"
+
+
+def measured_lines(summary: dict[str, Any]) -> list[str]:
+    """SNR and N0 as the waveform receiver measured them, beside the configured ones; nothing where it measured none."""
+    if summary.get("n0_measured") is None:
+        return []
+    snr = summary.get("snr_measured_db")
+    beside = "" if snr is None else f"SNR_max {snr:.1f} dB (configured: {_number(summary['snr_max_db'], 'dB')}), "
+    return [f"measured  {beside}N0 {summary['n0_measured']:.3g} (configured: {summary['n0']:.3g})"]
 
 
 def privacy_lines(summary: dict[str, Any]) -> list[str]:

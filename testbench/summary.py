@@ -140,6 +140,8 @@ def summarise(
         "csi": link.get("csi"),
         "snr_max_db": link.get("snr_max_db"),
         "n0": n0,
+        "snr_measured_db": totals.mean("snr_measured_db"),
+        "n0_measured": totals.mean("n0_measured"),
         "clip": scenario.zeroth_order.clip,
         "uplink_symbols_per_round": uses["payload"],
         "uplink_payload_bits_per_round": int(link["payload_bits_per_scalar"]) * devices * directions,

@@ -10,24 +10,38 @@ T_h. Timing is the maximum of the band-limited correlation, frequency the maximu
 Newton steps from the halves' estimate; that one is unique for |f| < 1 / (2 T_h), which is also where detection ends. Bursts of
 one sample per symbol are found reliably only at delays of whole samples.
 
-Under noise alone, one lag and one antenna of N samples, the two correlations are coordinates of a random direction in C^N:
-|c_1|^2 + |c_2|^2 ~ Beta(2, N - 2) of all energy, split uniformly; see :func:`false_alarm_probability`.
+A peak above the threshold is no preamble yet. Silence is told by the threshold, what else may be on the air by three tests:
+
+- *Half*: one half of a preamble, over half a window of something else, explains half the energy by itself. Both halves must be
+  there: one gain for both has to explain at least as much as the stronger half alone, |c_weak| >= (sqrt 2 - 1) |c_strong|.
+- *Elsewhere* (preamble): a preamble out of reach answers within reach by its side lobes. No window that overlaps one within
+  reach may have a larger metric.
+- *Foreign* (preamble): samples of somebody's burst in our band are no white noise: they have few degrees of freedom, one per
+  symbol. So the metric is taken again of the pulse's matched filter once a symbol, where white noise and other symbols are both
+  a random direction in P dimensions, P the number of symbols, and the threshold is that of P. A threshold that is configured
+  replaces that of ``false_alarm``, and this test with it.
+
+The laws are in :mod:`phy.burst.detection_laws`.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.fft import fft, fftfreq, ifft, next_fast_len
-from scipy.optimize import brentq
-from scipy.stats import beta
 
+from phy.burst.detection_laws import threshold_for
 from phy.burst.layout import BurstLayout, KnownWaveform
 from phy.errors import PhyError
 
 Complex = NDArray[np.complexfloating]
 
+Why = Literal["", "noise", "half", "elsewhere", "foreign"]
+
+# A waveform at least two samples away answers with less than this (half of it with a half): no other window need be looked at.
+_SURE = 0.6
 # Samples on either side of the window in which the fractional estimate sees the tails of a band-limited delay.
 _MARGIN_SAMPLES = 32
 _NEWTON_STEPS = 2
@@ -36,6 +50,8 @@ _NEWTON_STEPS = 2
 @dataclass(frozen=True)
 class Finding:
     """What was found: every number but the metric is NaN where nothing was.
+
+    ``why`` it was not found: "" (it was), "noise" (below the threshold), "half", "elsewhere" or "foreign" (see the module).
 
     ``metric``: largest normalised correlation. ``timing_samples``: later than nominal. ``frequency_hz``: carrier frequency
     offset; NaN as well for a waveform of one symbol. ``gains`` [M], complex128: received = gain * known waveform, with the
@@ -48,6 +64,7 @@ class Finding:
     frequency_hz: float
     gains: NDArray[np.complex128]
     instant_samples: float
+    why: Why = ""
 
     def gains_at(self, instant_samples: float, sample_rate_hz: float) -> NDArray[np.complex128]:
         """Gains [M] turned on to another instant of the slot by the frequency found."""
@@ -79,7 +96,7 @@ def detect(layout: BurstLayout, samples: Complex, search_samples: int | None = N
     if layout.preamble is None:
         raise PhyError("a burst without preamble cannot be detected; set burst.preamble_symbols, or synchronise by slot")
     reach = layout.guard_samples if search_samples is None else search_samples
-    return find_waveform(layout.preamble_waveform, layout.preamble.first, samples, reach, layout)
+    return find_waveform(layout.preamble_waveform, layout.preamble.first, samples, reach, layout, alone=False)
 
 
 def pilot_estimates(layout: BurstLayout, samples: Complex) -> PilotEstimates:
@@ -106,47 +123,21 @@ def frequency_limit_hz(layout: BurstLayout) -> float:
     return layout.config.sample_rate_hz / (layout.config.preamble_symbols * layout.config.samples_per_symbol)
 
 
-def false_alarm_probability(threshold: float, samples: int) -> float:
-    """Probability that noise alone exceeds the threshold, at one lag and one antenna, for two halves of equal energy.
+def find_waveform(
+    known: KnownWaveform, first: int, samples: Complex, reach: int, layout: BurstLayout, alone: bool = True
+) -> Finding:
+    """Look for a known waveform whose first sample is nominally ``first``, at most ``reach`` samples early or late.
 
-    With s ~ Beta(2, N - 2) the energy in the plane of the two halves and theta its division, the metric is
-    s (1 + sin 2 theta) / 2, where sin^2 theta is uniform. ``samples`` N is the length of the window. Several lags: at most
-    that many times as much.
+    ``alone``: nothing else can be within reach, as where the slot clock has been found: the tests of what is elsewhere or
+    foreign are left out.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(128)
-    theta = (nodes + 1.0) * np.pi / 4.0
-    energy = np.minimum(2.0 * threshold / (1.0 + np.sin(2.0 * theta)), 1.0)
-    beyond = (1.0 - energy) ** (samples - 2) * (1.0 + (samples - 2) * energy)
-    return float((weights * np.pi / 4.0 * np.sin(2.0 * theta) * beyond).sum())
-
-
-@lru_cache(maxsize=64)
-def threshold_for(false_alarm: float, samples: int, lags: int, antennas: int) -> float:
-    """Least threshold at which noise alone is found with at most this probability, over all lags and antennas.
-
-    One antenna: :func:`false_alarm_probability`, solved. Several: the metric is at most the share of energy in the 2 M
-    dimensions of the halves, Beta(2 M, M (N - 2)). Lags by the union bound. At most 1.
-    """
-    each = false_alarm / lags
-    if antennas > 1:
-        return float(beta.isf(each, 2 * antennas, antennas * max(samples - 2, 1)))
-    if false_alarm_probability(1.0, samples) >= each:
-        return 1.0
-    return float(brentq(lambda threshold: false_alarm_probability(threshold, samples) - each, 1e-12, 1.0, xtol=1e-9))
-
-
-def find_waveform(known: KnownWaveform, first: int, samples: Complex, reach: int, layout: BurstLayout) -> Finding:
-    """Look for a known waveform whose first sample is nominally ``first``, at most ``reach`` samples early or late."""
     width = known.samples.size
     metric, halves = _correlate(known, _cut(samples, first - reach, width + 2 * reach), reach)
     peak = int(np.argmax(metric))
-    # Written so that NaN, from samples that are not finite, is not found either.
-    threshold = layout.config.detection_threshold
-    if threshold is None:
-        threshold = threshold_for(layout.config.false_alarm, width, 2 * reach + 1, len(samples))
-    if not metric[peak] >= threshold:
+    why = _refused(known, first, samples, reach, layout, alone, metric, halves, peak)
+    if why:
         nothing = np.full(len(samples), complex(np.nan, np.nan))
-        return Finding(False, float(metric[peak]), np.nan, np.nan, nothing, np.nan)
+        return Finding(False, float(metric[peak]), np.nan, np.nan, nothing, np.nan, why)
     lag = peak - reach
     window = _cut(samples, first + lag - _MARGIN_SAMPLES, width + 2 * _MARGIN_SAMPLES)
     fine, cycles, gains, centre = _refine(known, window, halves[:, :, peak])
@@ -158,6 +149,64 @@ def find_waveform(known: KnownWaveform, first: int, samples: Complex, reach: int
         gains,
         first + lag + fine + centre,
     )
+
+
+def symbol_metric(known: KnownWaveform, window: Complex, cycles: float = 0.0) -> float:
+    """The metric of a window [M, W] once a symbol, after the pulse's matched filter: between 0 and 1.
+
+    ``cycles`` per sample is a carrier offset that is turned back first.
+    """
+    window = window * np.exp(-2j * np.pi * cycles * np.arange(window.shape[1]))
+    symbols = sliding_window_view(window, known.pulse.size, axis=1)[:, :: known.spacing_samples] @ known.pulse
+    matched = symbols * known.sequence.conj()
+    half = known.symbols // 2
+    first, second = matched[:, :half].sum(axis=1), matched[:, half:].sum(axis=1)
+    score = _energy(first) + _energy(second) + 2.0 * abs(np.vdot(first, second))
+    total = _energy(known.sequence) * _energy(symbols)
+    return score / total if total > 0 else 0.0
+
+
+def _refused(
+    known: KnownWaveform,
+    first: int,
+    samples: Complex,
+    reach: int,
+    layout: BurstLayout,
+    alone: bool,
+    metric: NDArray[np.float64],
+    halves: Complex,
+    peak: int,
+) -> Why:
+    """Why the peak is not the waveform; "" where it is."""
+    config, width, lags = layout.config, known.samples.size, 2 * reach + 1
+    threshold = config.detection_threshold
+    if threshold is None:
+        threshold = threshold_for(config.false_alarm, width, lags, len(samples))
+    # Written so that NaN, from samples that are not finite, is not found either.
+    if not metric[peak] >= threshold:
+        return "noise"
+    if known.symbols >= 2:
+        first_part, second_part = halves[0, :, peak], halves[1, :, peak]
+        powers = [_energy(first_part), _energy(second_part)]
+        together = sum(powers) + 2.0 * abs(np.vdot(first_part, second_part))
+        apart = max(power / _energy(part) for power, part in zip(powers, known.parts, strict=True))
+        if not together >= _energy(known.samples) * apart:
+            return "half"
+    if alone:
+        return ""
+    if metric[peak] < _SURE or peak in (0, lags - 1):
+        wider = reach + width - 1
+        around, _ = _correlate(known, _cut(samples, first - wider, width + 2 * wider), wider)
+        outside = max(around[: width - 1].max(), around[-(width - 1) :].max())
+        # Rounding of another length of transform must not decide.
+        if outside > metric[peak] + 1e-5:
+            return "elsewhere"
+    if config.detection_threshold is None:
+        window = _cut(samples, first + peak - reach, width)
+        cycles = float(np.angle(np.vdot(halves[0, :, peak], halves[1, :, peak]))) / (2 * np.pi * _separation(known))
+        if symbol_metric(known, window, cycles) < threshold_for(config.false_alarm, known.symbols, lags, len(samples)):
+            return "foreign"
+    return ""
 
 
 def _correlate(known: KnownWaveform, segment: Complex, reach: int) -> tuple[NDArray[np.float64], Complex]:
@@ -243,7 +292,7 @@ def _separation(known: KnownWaveform) -> float:
     return float(second - first)
 
 
-def _energy(values: NDArray[np.complex128]) -> float:
+def _energy(values: NDArray[np.complexfloating]) -> float:
     return float((np.abs(values) ** 2).sum())
 
 

@@ -36,12 +36,20 @@ class Section:
 class KnownWaveform:
     """A known sequence as samples, complex128 [W], and as its two parts (first and second half of the symbols) [2, W].
 
-    Energy: one symbol has 1 / symbols_per_scalar, the mean power of a scalar at full scale.
+    Energy: one symbol has 1 / symbols_per_scalar, the mean power of a scalar at full scale. ``sequence`` [symbols]: the
+    symbols, one every ``spacing_samples``, whose ``pulse`` starts with the first sample.
     """
 
     samples: NDArray[np.complex128]
     parts: NDArray[np.complex128]
-    symbols: int
+    sequence: NDArray[np.complex128]
+    pulse: NDArray[np.float64]
+    spacing_samples: int
+
+    @property
+    def symbols(self) -> int:
+        """Number of symbols."""
+        return len(self.sequence)
 
 
 @dataclass(frozen=True)
@@ -193,4 +201,4 @@ class BurstLayout:
         # Truncated pulses are not quite orthogonal; the energy of the whole is made exact.
         scale = np.sqrt(len(sequence) / self.config.symbols_per_scalar / (np.abs(samples) ** 2).sum())
         parts = [scale * train(np.where(part, sequence, 0.0), shape, spacing) for part in (first_part, ~first_part)]
-        return KnownWaveform(scale * samples, np.asarray(parts), len(sequence))
+        return KnownWaveform(scale * samples, np.asarray(parts), sequence, shape.samples, spacing)

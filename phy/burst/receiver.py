@@ -20,8 +20,9 @@ class Reception:
     a gain h gives h c, and noise samples of variance N0 give noise of variance N0. ``timing_samples``, ``frequency_hz``: the
     common offsets that were removed. ``metric``: normalised correlation of the preamble. ``gains`` complex128 [M]: sum over
     devices of channel times reference, as the preamble heard it, phase at the slot's reference instant; the statistics keep
-    that phase. ``preamble_snr``: energy of the preamble at all antennas over N0, linear. Without synchronisation by preamble
-    offsets are 0, and metric, gains and preamble_snr NaN.
+    that phase. ``preamble_snr``: energy of the preamble at all antennas over N0, linear. ``instant_samples``: centre of the
+    preamble as received. ``why`` nothing was found: see :class:`phy.burst.detection.Finding`. Without synchronisation by
+    preamble offsets are 0, and metric, gains, preamble_snr and instant NaN.
     """
 
     found: bool
@@ -31,6 +32,8 @@ class Reception:
     gains: NDArray[np.complex128]
     preamble_snr: float
     statistics: NDArray[np.complex64]
+    instant_samples: float = np.nan
+    why: str = ""
 
 
 def receive(layout: BurstLayout, samples: NDArray[np.complex64], n0: float) -> Reception:
@@ -50,7 +53,7 @@ def receive(layout: BurstLayout, samples: NDArray[np.complex64], n0: float) -> R
     if not finding.found:
         shape = (layout.scalars, layout.resources, len(samples))
         lost = np.full(shape, complex(np.nan, np.nan), np.complex64)
-        return Reception(False, np.nan, np.nan, finding.metric, unknown, np.nan, lost)
+        return Reception(False, np.nan, np.nan, finding.metric, unknown, np.nan, lost, why=finding.why)
     fs = layout.config.sample_rate_hz
     gains = finding.gains_at(layout.reference_sample, fs)
     energy = float((np.abs(layout.preamble_waveform.samples) ** 2).sum() * (np.abs(gains) ** 2).sum())
@@ -63,6 +66,7 @@ def receive(layout: BurstLayout, samples: NDArray[np.complex64], n0: float) -> R
         gains,
         energy / n0 if n0 > 0 else np.inf,
         matched_filters(layout, advance(still, finding.timing_samples)),
+        finding.instant_samples,
     )
 
 

@@ -92,8 +92,9 @@ def replay(
     from testbench.captures.show import show_replay
 
     stated = Stated(fmt, rate, scale, channels, segment)
-    capture = _capture(file, stated, scenario, sets, devices, first_round, start, resample, allow)
-    show_replay(terminal(), capture, Playback(capture).replay(), show)
+    doubted: list[str] = []
+    capture = _capture(file, stated, scenario, sets, devices, first_round, start, resample, allow, doubted)
+    show_replay(terminal(), capture, Playback(capture).replay(), show, doubted)
 
 
 @app.command()
@@ -259,12 +260,14 @@ def find(
 def _capture(
     file: Path, stated: "Stated", source: str | None, sets: list[str] | None,
     devices: int | None, first_round: int, start: int, resample: bool, allow: list[str] | None,
+    doubted: list[str] | None = None,
 ) -> "Capture":  # fmt: skip
-    """The capture that a command's options describe."""
+    """The capture that a command's options describe; ``doubted`` takes doubts of how its samples were read."""
     from bridge.captures.opening import Stated, open_any
     from bridge.captures.resampling import resampled
     from testbench.captures.airs import silent_air, waveform_link
     from testbench.captures.capture import cut_capture, find_capture, load_capture
+    from testbench.captures.doubts import doubts_of_integers
     from testbench.errors import TestbenchError
     from testbench.scenario import load
 
@@ -282,6 +285,8 @@ def _capture(
         return load_capture(path, allow or [])
     loaded = load(source, sets)
     recording = open_any(path, stated)
+    if doubted is not None:
+        doubted.extend(doubts_of_integers(recording, stated.scale))
     if resample:
         wanted = loaded.link.burst.sample_rate_hz
         start = round(start * wanted / recording.sample_rate_hz)

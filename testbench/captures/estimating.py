@@ -99,7 +99,7 @@ def _device(
     energy = float(np.square(np.abs(template)).sum())
     if energy == 0:
         return None
-    finding = find_waveform(known, section.first, samples, layout.guard_samples, layout)
+    finding = find_waveform(known, section.first, samples, layout.guard_samples, layout, alone=bool(layout.pilots))
     if not finding.found:
         return None
     rate = layout.config.sample_rate_hz

@@ -35,8 +35,13 @@ class Comparison:
     true_mean: NDArray[np.float64]
     estimates: NDArray[np.float64]
     bare: NDArray[np.float64]
+    clip: float
     accuracy_before: float
     accuracy_after: float
+
+    def beyond(self, estimates: NDArray[np.float64]) -> int:
+        """How many estimates lie beyond the clip, where no mean of clipped scalars can be."""
+        return int((np.abs(estimates) > self.clip).sum())
 
     def nmse_db(self, estimates: NDArray[np.float64]) -> float:
         """Mean square error over the mean square of the truth, rounds without an estimate left out; NaN where there is none."""
@@ -86,4 +91,4 @@ def run_overlaid(scenario: Scenario, overlay: OverlayConfig, rounds: int | None,
             watcher.finished()
         after = federation.evaluate().accuracy
     table = np.array(both.rows, np.float64).reshape(-1, 3)
-    return Comparison(table[:, 0], table[:, 1], table[:, 2], before, after)
+    return Comparison(table[:, 0], table[:, 1], table[:, 2], scenario.link.clip, before, after)

@@ -1,6 +1,6 @@
 """What the capture commands print."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from bridge.captures.recording import Recording
 from bridge.captures.sounding import Sounding
 from phy.link import LinkResult
 from testbench.captures.capture import Capture, find_capture
+from testbench.captures.doubts import WHY, doubts, layout_of, reasons
 from testbench.captures.finding import Bursts
 from testbench.captures.overlaying import Comparison
 from testbench.captures.playback import exact
@@ -57,24 +58,40 @@ def describe(file: Path, stated: Stated) -> Iterator[str]:
         yield from recording.notes
 
 
-def show_replay(console: Console, capture: Capture, result: LinkResult, show: int) -> None:
-    """Estimates beside the recorded ones; raises :class:`TestbenchError` where a recorded estimate was not met exactly."""
+def show_replay(console: Console, capture: Capture, result: LinkResult, show: int, doubted: Iterable[str] = ()) -> None:
+    """Estimates beside the recorded ones, what the receiver found and measured, and what is to be doubted, as sentences.
+
+    ``doubted`` are doubts of the caller's own. Raises :class:`TestbenchError` where a recorded estimate was not met exactly.
+    """
+    layout = layout_of(capture)
+    why = reasons(capture, layout, result)
+    values = result.diagnostics
     table = Table(box=None, pad_edge=False)
     names = ("round", "estimate") if capture.truth is None else ("round", "estimate", "recorded", "mean payload")
-    for name in names:
+    for name in (*names, "metric", "late", "CFO Hz", "phase", "SNR dB"):
         table.add_column(name, justify="right")
+    table.add_column("", no_wrap=True)
     means = capture.mean_payloads()
+    unknown = np.full(len(capture.rounds), np.nan)
+    late = values.get("timing_s", unknown) * capture.config.burst.sample_rate_hz
     for i in range(min(show, len(capture.rounds))):
         cells = [str(capture.rounds[i]), _cell(result.estimates[i, 0])]
         if capture.truth is not None:
             cells += [_cell(capture.truth.estimates[i, 0]), _cell(means[i, 0])]
-        table.add_row(*cells)
+        cells += [_cell(values.get("preamble_metric", unknown)[i], 3), _cell(late[i], 2)]
+        measured = (("frequency_hz", 1), ("phase_rad", 2), ("snr_measured_db", 1))
+        cells += [_cell(values.get(name, unknown)[i], digits) for name, digits in measured]
+        beyond = bool((np.abs(result.estimates[i]) > capture.config.clip).any())
+        table.add_row(*cells, "beyond the clip" if beyond else {**WHY, "air": "lost by the air", "": ""}[why[i]])
     if show:
         console.print(table)
     for note in capture.notes:
         _say(console, note)
     _say(console, OPEN_LOOP)
-    _say(console, f"{len(capture.rounds)} rounds, {int(result.lost.sum())} lost")
+    _say(console, f"{len(capture.rounds)} rounds, {int(result.lost.sum())} lost{_lost(why)}")
+    _say(console, _noise(capture, values))
+    for doubt in (*doubted, *doubts(capture, layout, result)):
+        _say(console, f"doubt: {doubt}")
     if capture.truth is None:
         _say(console, "the recording does not say what was sent: there is nothing to compare with")
         return
@@ -130,13 +147,33 @@ def show_bursts(console: Console, recording: Recording, own_rate_hz: float, burs
         )
 
 
+def _lost(why: list[str]) -> str:
+    """For what reasons, and how often."""
+    counts = {reason: why.count(reason) for reason in WHY if reason in why}
+    return "".join(f"; {count} x {WHY[reason]}" for reason, count in counts.items())
+
+
+def _noise(capture: Capture, values: dict[str, Floats]) -> str:
+    """Measured noise and SNR beside the configured ones."""
+    config = capture.config
+    words = []
+    for name, power, unit in (("n0_measured", config.n0, "N0"), ("snr_measured_db", config.snr_max_db, "SNR_max")):
+        known = values.get(name, np.empty(0))
+        known = known[np.isfinite(known)]
+        decibel = unit == "SNR_max"
+        seen = "not measured" if len(known) == 0 else f"{np.median(known):.1f} dB" if decibel else f"{known.mean():.3g}"
+        words.append(f"{unit} {seen} (configured: {f'{power:.1f} dB' if decibel else f'{power:.3g}'})")
+    return "measured  " + ", ".join(words)
+
+
 def show_comparison(console: Console, comparison: Comparison, settings: OverlayConfig) -> None:
     """Errors with the overlay and without."""
     table = Table(box=None, pad_edge=False)
-    for name in ("", "NMSE", "lost rounds"):
+    for name in ("", "NMSE", "lost rounds", "beyond the clip"):
         table.add_column(name, justify="left" if not name else "right")
     for name, estimates in (("without", comparison.bare), ("with the overlay", comparison.estimates)):
-        table.add_row(name, f"{comparison.nmse_db(estimates):.1f} dB", f"{int(np.isnan(estimates).sum())} of {len(estimates)}")
+        lost = f"{int(np.isnan(estimates).sum())} of {len(estimates)}"
+        table.add_row(name, f"{comparison.nmse_db(estimates):.1f} dB", lost, str(comparison.beyond(estimates)))
     reference = "the receiver noise N0" if settings.relative_to == "n0" else "the received power of each slot"
     _say(console, f"{settings.file}: mean power {settings.level_db:+g} dB over {reference}")
     console.print(table)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ncf
 
-from phy.burst.detection import detect, false_alarm_probability, frequency_limit_hz, pilot_estimates
+from phy.burst.detection import detect, frequency_limit_hz, pilot_estimates
+from phy.burst.detection_laws import false_alarm_probability
 from phy.burst.layout import BurstLayout, KnownWaveform
 from phy.burst.receiver import advance, carrier, receive
 from phy.burst.transmitter import modulate

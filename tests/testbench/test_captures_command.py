@@ -221,6 +221,7 @@ def test_overlay(capture, scenario):
         float(re.search(r"(-?[\d.]+) dB", line)[1]) for line in shown.splitlines() if line.startswith(("without", "with the"))
     ]
     assert error[1] > error[0]
+    assert "beyond the clip" in shown
     assert "held-out accuracy" in shown
     assert "'n0' or 'received'" in run("overlay", scenario, capture / "device-0", "--level-db", 0, "--relative-to", "signal")
     symbol = run("overlay", scenario, capture / "device-0", "--level-db", 0, "--set", "link.fidelity=symbol")

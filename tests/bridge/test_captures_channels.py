@@ -169,7 +169,7 @@ def test_deepmimo_paths(tmp_path):
     with pytest.raises(CaptureError, match="lacks the array 'phase'"):
         import_deepmimo(tmp_path / "e.npz", RATE)
     (tmp_path / "f.npz").write_bytes(b"nothing")
-    with pytest.raises(CaptureError, match="cannot be read"):
+    with pytest.raises(CaptureError, match="no NumPy file"):
         import_deepmimo(tmp_path / "f.npz", RATE)
 
 
@@ -196,10 +196,10 @@ def test_colosseum_taps(tmp_path):
     with pytest.raises(CaptureError, match="choose a receiver and other nodes"):
         import_colosseum(tmp_path / "c.mat", 0, [0], RATE)
     savemat(tmp_path / "x.mat", {"other": 1})
-    with pytest.raises(CaptureError, match="no cell array chMatrix"):
+    with pytest.raises(CaptureError, match="lacks the variable 'chMatrix'; it has other"):
         import_colosseum(tmp_path / "x.mat", 0, [1], RATE)
     (tmp_path / "y.mat").write_bytes(b"MATLAB" * 40)
-    with pytest.raises(CaptureError, match="cannot be read as a MATLAB file"):
+    with pytest.raises(CaptureError, match="is no MATLAB file: it starts with"):
         import_colosseum(tmp_path / "y.mat", 0, [1], RATE)
 
 

@@ -15,6 +15,7 @@ from phy.channel import Channel
 from phy.config import LinkConfig
 from phy.draws import CachedDraws, KeyedDraws
 from phy.errors import PhyError
+from phy.link import Link
 
 RATE = 1e6
 
@@ -269,9 +270,9 @@ def test_deepmimo_files_of_matlab_and_of_one_set(tmp_path):
         assert chosen.gain_reference_db == pytest.approx(one.gain_reference_db - 20, abs=1e-4)
 
     mixed = write(write(tmp_path / "mixed", "t001_tx000_r000", ("power", "phase")), "t002_tx000_r000", ("delay",))
-    with pytest.raises(CaptureError, match="power, phase and delay of different sets .*delay_t002_tx000_r000.mat"):
+    with pytest.raises(CaptureError, match=r"power, phase and delay of different sets .*delay_t002_tx000_r000.mat"):
         import_deepmimo(mixed, RATE)
-    with pytest.raises(CaptureError, match="has no delay_t001_tx000_r000.mat, which belongs to power_t001_tx000_r000.mat"):
+    with pytest.raises(CaptureError, match=r"has no delay_t001_tx000_r000.mat, which belongs to power_t001_tx000_r000.mat"):
         import_deepmimo(mixed / "power_t001_tx000_r000.mat", RATE)
     np.savez(mixed / "delay_t001_tx000_r000.npz", delay=arrays["delay"])  # another container is another set
     with pytest.raises(CaptureError, match="different sets"):
@@ -330,6 +331,27 @@ def test_colosseum_indices_are_no_seconds(tmp_path):
     assert np.allclose(one.delays_s, [[0, 30e-9, 70e-9, 90e-9]], atol=1e-15)
     with pytest.raises(CaptureError, match="unit of delays must be positive"):
         import_colosseum(tmp_path / "c.mat", 0, [1], RATE, delay_unit_s=0.0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fidelity", ["symbol", "waveform"])
+def test_a_device_whose_channel_is_zero_in_one_round_is_silent_in_that_round(tmp_path, fidelity):
+    """Payloads 1 and 3: their mean 2, without device 0 in round 1 the other's 3, nothing where no channel is open."""
+    h = np.ones((4, 1, 2, 1), np.complex64)
+    h[1, :, 0] = 0
+    h[2] = 0
+    file = Sounding(h, np.zeros((2, 1)), 0.1 * np.arange(4), RATE).save(tmp_path / "z.h5")
+    settings = {
+        "fidelity": fidelity,
+        "snr_max_db": 80.0,
+        "channel": {"model": "bridge.captures.measured:Part", "file": str(file)},
+        "power": {"control": "truncated"},
+        "csi": {"estimator": "perfect"},
+    }
+    link = Link(LinkConfig.model_validate(settings), 4)
+    result = link.aggregate(np.arange(4), np.tile([[[1.0], [3.0]]], (4, 1, 1)))
+    assert result.lost.tolist() == [False, False, True, False]
+    assert np.allclose(result.estimates[:, 0], [2, 3, np.nan, 2], atol=0.1, equal_nan=True)
 
 
 def deepmimo(folder: Path) -> dict[str, np.ndarray]:

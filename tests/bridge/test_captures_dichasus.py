@@ -181,7 +181,7 @@ def test_transposed_axes_are_noticed_by_what_else_counts_antennas(tmp_path):
     offsets.write_text(json.dumps({"sto": [0.0] * 3, "cpo": [0.0] * 3}))
     file.write_bytes(record(h, 1.0, cfo))
     right = import_dichasus(file, [0, 2], BANDWIDTH, taps=4)
-    with pytest.raises(CaptureError, match="csi of 64 antennas and 3 subcarriers, and cfo of 3: .*leave out --transposed"):
+    with pytest.raises(CaptureError, match=r"csi of 64 antennas and 3 subcarriers, and cfo of 3: .*leave out --transposed"):
         import_dichasus(file, [0, 2], BANDWIDTH, transposed=True)
 
     file.write_bytes(record(h.T, 1.0, cfo))

@@ -5,7 +5,7 @@ from bridge.errors import BridgeError
 
 def first_line(error: BaseException) -> str:
     """What another package says is wrong, in one line."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return str(error).strip().partition("\n")[0][:160] or type(error).__name__
 
 
 class CaptureError(BridgeError):

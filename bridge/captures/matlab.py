@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.captures.errors import CaptureError, first_line
+from bridge.captures.matlab_tags import refuse_damaged
 
 _MAX_ELEMENTS = 1 << 28
 _MAX_CELLS = 1 << 22
@@ -42,6 +43,8 @@ def read_variable(
     # Version 4 has no name at its start: its first number is one of type, not of text.
     if not head.startswith(b"MATLAB 5.0") and not (len(head) >= 20 and 0 in head[:4] and any(head[:20])):
         raise CaptureError(f"{path} is no MATLAB file: it starts with {head[:8]!r}")
+    if head.startswith(b"MATLAB 5.0"):
+        refuse_damaged(path)
     return _of_scipy(path, names, cells, or_only)
 
 

@@ -1,6 +1,7 @@
 """Channel matrices of one's own as soundings: NumPy's ``.npy`` and ``.npz``, MATLAB's ``.mat`` of every version."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ _DAMAGE = (
     NotImplementedError,
     zipfile.BadZipFile,
     zlib.error,
+    tokenize.TokenError,
 )
 
 

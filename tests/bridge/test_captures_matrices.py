@@ -201,3 +201,63 @@ def test_an_archive_that_claims_much_is_not_decompressed(tmp_path):
         archive.writestr("H.npy", head.getvalue())
     with pytest.raises(CaptureError, match="too large"):
         import_matrix(tmp_path / "b.npz", ("time",), RATE, step_s=1.0)
+
+
+def test_tags_that_would_end_the_process_are_refused(tmp_path):
+    """The type 9 (doubles) of the numbers changed to one that does not exist, their length, the dimensions; in cells likewise."""
+    cells = np.empty((1, 2), object)
+    cells[0, 0], cells[0, 1] = np.array([[1.0, 2, 3]]), np.array([[4.0]])
+    path = tmp_path / "m.mat"
+
+    def changed(name, at, old, new, sentence):
+        data = path.read_bytes()
+        place = data.index(at) + len(at) - len(old)
+        assert data[place : place + len(old)] == old
+        (tmp_path / "c.mat").write_bytes(data[:place] + new + data[place + len(old) :])
+        with pytest.raises(CaptureError, match=sentence) as caught:
+            read_variable(tmp_path / "c.mat", (name,), cells=name == "c")
+        assert "\n" not in str(caught.value)
+
+    savemat(path, {"H": np.array([[1.0, 2, 3]])})
+    tag = b"\x09\0\0\0\x18\0\0\0"  # 3 doubles of 8 bytes
+    changed("H", tag, tag, b"\x86\0\0\0\x18\0\0\0", "an element of type 134 and 24 bytes is in the wrong place")
+    changed("H", tag, tag, b"\x09\0\0\0\x18\1\0\0", "an element of 280 bytes reaches beyond its end")
+    changed("H", tag, tag, b"\x09\0\0\0\x10\0\0\0", "an array of 3 elements has 2")
+    dims = b"\x05\0\0\0\x08\0\0\0\1\0\0\0\3\0\0\0"
+    changed("H", dims, b"\3\0\0\0", b"\xff\xff\xff\xff", "the dimensions .1, -1.")
+    savemat(path, {"c": cells})
+    changed("c", tag, tag, b"\x86\0\0\0\x18\0\0\0", "an element of type 134")
+    changed("c", b"\x0e\0\0\0", b"\x0e\0\0\0", b"\x0d\0\0\0", "type 13 stands where an array belongs")
+    deep = np.array([[1.0]])
+    for _ in range(20):
+        outer = np.empty((1, 1), object)
+        outer[0, 0] = deep
+        deep = outer
+    savemat(path, {"c": deep})
+    with pytest.raises(CaptureError, match="arrays lie too deep"):
+        read_variable(path, ("c",), cells=True)
+    savemat(path, {"H": np.zeros((1, 3000))}, do_compression=True)
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[132:136], "little") - 4
+    path.write_bytes(whole[:132] + size.to_bytes(4, "little") + whole[136 : 136 + size])
+    with pytest.raises(CaptureError, match="a compressed variable is cut off"):
+        read_variable(path)
+
+
+def test_what_the_check_lets_pass_is_what_scipy_writes(tmp_path):
+    from scipy.sparse import csc_matrix
+
+    values = {
+        "s": {"a": np.arange(3.0), "b": {"deep": "text"}},
+        "records": np.array([(1, 2.0), (3, 4.0)], [("i", "i4"), ("f", "f8")]),
+        "sparse": csc_matrix(np.eye(3) * 1j),
+        "text": ["one", "three"],
+        "none": np.zeros((0, 3)),
+        "small": np.int8([[1, 2]]),
+        "yes": np.array([[True]]),
+        "H": H,
+    }
+    for compressed in (False, True):
+        savemat(tmp_path / "m.mat", values, do_compression=compressed)
+        assert np.array_equal(read_variable(tmp_path / "m.mat", ("H",)), H)
+        assert read_variable(tmp_path / "m.mat", ("small",)).tolist() == [[1, 2]]

@@ -126,7 +126,7 @@ def show_sounding(console: Console, sounding: Sounding, path: Path) -> None:
             _cell(10.0 * np.log10(noise.mean()) if noise is not None and noise.size and noise.mean() > 0 else np.nan, 1),
         )
     console.print(table)
-    gain_db = sounding.mean_gain_db()
+    gain_db = round(sounding.mean_gain_db(), 1) + 0.0  # no minus zero
     if sounding.source:
         _say(console, sounding.source)
     _say(

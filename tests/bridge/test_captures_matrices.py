@@ -204,7 +204,7 @@ def test_an_archive_that_claims_much_is_not_decompressed(tmp_path):
 
 
 def test_tags_that_would_end_the_process_are_refused(tmp_path):
-    """The type 9 (doubles) of the numbers changed to one that does not exist, their length, the dimensions; in cells likewise."""
+    """The type 9 (doubles) of the numbers changed to one that does not exist, their length, the dimensions; also in cells."""
     cells = np.empty((1, 2), object)
     cells[0, 0], cells[0, 1] = np.array([[1.0, 2, 3]]), np.array([[4.0]])
     path = tmp_path / "m.mat"

@@ -106,8 +106,8 @@ def load_capture(path: Path, allow_parts: Iterable[str] = ()) -> Capture:
     )
 
 
-# Airs are not loaded to replay what they carried, and the channel that plays a sounding is ours: it runs no code of the file's.
-_OURS = (STREAM_AIR, OVERLAY_AIR, MEASURED_CHANNEL)
+# Airs are not loaded to replay what they carried.
+_NOT_LOADED = (STREAM_AIR, OVERLAY_AIR)
 _STATE = "state --scenario, --devices, --format and --sample-rate"
 
 
@@ -147,7 +147,8 @@ def cut_capture(
 
 def _config(recording: Recording, allow_parts: Iterable[str]) -> LinkConfig:
     data = recording.own("link")
-    unknown = sorted(set(_classes(data)) - {*allow_parts, *_OURS})
+    # The channel that plays a sounding is ours: a capture that names it runs no code of its own.
+    unknown = sorted(set(_classes(data)) - {*allow_parts, *_NOT_LOADED, MEASURED_CHANNEL})
     if unknown:
         raise TestbenchError(
             f"{recording.path} asks for the class {unknown[0][:80]!r}, which would run its code; allow it with --allow-part"

@@ -102,7 +102,7 @@ class CoherentMode:
             amplitude, level = np.minimum(amplitude, caps), np.minimum(level, caps[:, None])
 
         # conj(f) / |f|^2 = 1 / f, with the real factor formed first.
-        weight = level / gains
+        weight = level / _safe(gains)
         if active is None:
             heard = np.full(batch, float(devices))
             lost = amplitude == 0
@@ -136,7 +136,7 @@ class CoherentMode:
 
     @staticmethod
     def _reference(effective: Complexes, gains: NDArray[np.float32], active: Bools | None) -> Complexes:
-        unit = 1.0 / np.sqrt(gains)
+        unit = 1.0 / np.sqrt(_safe(gains))
         if active is not None:
             unit *= active
         return np.asarray(np.conj(effective * unit), np.complex64)
@@ -177,3 +177,8 @@ def _rounded_down(values: Floats) -> NDArray[np.float32]:
     """The nearest float32 that is not larger: a cap that privacy rests on must not grow by rounding."""
     near = values.astype(np.float32)
     return np.asarray(np.where(near > values, np.nextafter(near, np.float32(0)), near), np.float32)
+
+
+def _safe(gains: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gains to divide by: a channel of exactly zero, as measured ones may be, carries nothing whatever is sent."""
+    return gains if gains.all() else np.where(gains > 0, gains, np.float32(1))

@@ -26,6 +26,7 @@ _PURPOSE = {
     "learning": "models, tasks and zeroth-order steps",
     "privacy": "accounting, schedules and audits",
     "sdr": "measured channels (HDF5) in captures",
+    "csi": "channel state information of an Intel 5300 as a channel",
     "lora": "low-rank adapters (model.lora)",
     "datasets": "datasets of the hub or on disk (task.dataset)",
     "tensorboard": "curves in the run folder",

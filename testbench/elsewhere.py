@@ -4,7 +4,9 @@ The physical layer finds its own parts by name and knows of no others; sockets a
 says ``stream``, ``overlay`` or ``measured`` and the link is told ``module:Class``.
 """
 
+import hashlib
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phy.blocks import waveform_air
@@ -54,6 +56,24 @@ def files(link: dict[str, Any]) -> list[str]:
     """The files that a link's plain data names."""
     overlay, channel = link["burst"].get("overlay", {}).get("file"), link["channel"].get("file")
     return [str(path) for path in (overlay, channel) if path is not None]
+
+
+def sha256_of(file: Path) -> str:
+    """Digest of a file's content."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def channel_remarks(scenario: "Scenario") -> list[str]:
+    """Sentences on the measured channel that a scenario plays, where its file is on this machine."""
+    channel = scenario.link.channel
+    if channel.model != MEASURED_CHANNEL or channel.file is None or not Path(channel.file).is_file():
+        return []
+    from bridge.captures.measured import remarks
+    from bridge.captures.sounding import Sounding
+
+    sounding = Sounding.load(channel.file)
+    return remarks(sounding, scenario.federation.devices, channel.round_duration_s, scenario.federation.rounds)
 
 
 def air_of(scenario: "Scenario") -> "MakeAir":

@@ -15,6 +15,7 @@ from learning.journal import Journal
 from learning.objective import Objective
 from learning.uplink import Uplink
 from phy.effects import without_effect
+from testbench.elsewhere import channel_remarks
 from testbench.errors import RunFolderError
 from testbench.memory import peak_rss_mib
 from testbench.privacy.booking import book
@@ -98,7 +99,8 @@ def run_scenario(
         data, build = prepare(scenario, watcher)
         plan = _plan(scenario, data, watcher)
         objective = build()
-        notes = [*data.notes, *objective.notes, *ineffective(scenario), *(plan.notes if plan is not None else ())]
+        notes = [*data.notes, *objective.notes, *ineffective(scenario), *channel_remarks(scenario)]
+        notes += plan.notes if plan is not None else ()
         for note in notes:
             watcher.say(f"note: {note}")
         told = len(objective.notes)

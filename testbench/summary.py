@@ -159,7 +159,7 @@ def summarise(
         "truncated_fraction": None if totals.mean("truncated") is None else (totals.mean("truncated") or 0.0) / devices,
         "clipped_fraction": totals.mean("clipped_fraction"),
         "power_mean": totals.mean("power_mean"),
-        "power_peak": float(np.nanmax(totals.columns["power_peak"])) if "power_peak" in totals.columns else None,
+        "power_peak": totals.largest("power_peak"),
         "estimates_beyond_clip": totals.beyond(scenario.zeroth_order.clip),
         "present_devices_mean": totals.mean("present_devices") if "present_devices" in totals.columns else float(devices),
         "missed_answers": totals.count("missed_devices"),

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.captures.errors import CaptureError
-from bridge.captures.sounding import Sounding
+from bridge.captures.sounding import Sounding, unit_gain
 from bridge.captures.tfrecord import features, read_records, tensor
 
 Complexes = npt.NDArray[np.complex128]
@@ -34,6 +34,7 @@ def import_dichasus(
     positions: int | None = None,
     taps: int = 32,
     offsets: str | Path | None = None,
+    transposed: bool = False,
 ) -> Sounding:
     """Taps 1 / ``bandwidth_hz`` apart of ``records`` records, gains scaled to mean 1.
 
@@ -42,6 +43,7 @@ def import_dichasus(
     transmitter stood in the k-th of K equal parts of the records: measured one after the other.
     Of every device the ``taps`` circularly adjacent taps with most of the energy over all records are kept; what share that is
     stands in ``source``. ``every``: take each n-th record from ``first`` on. ``offsets``: the data set's calibration.
+    ``transposed``: csi is [subcarriers, antennas, 2], which is refused unless it is said.
     Raises :class:`bridge.captures.errors.CaptureError` where the file is damaged, lacks what is asked for, or is none.
     """
     path = Path(path)
@@ -50,14 +52,14 @@ def import_dichasus(
     if records < 1 or every < 1 or first < 0 or taps < 1 or not (bandwidth_hz > 0 and math.isfinite(bandwidth_hz)):
         raise CaptureError("records, every, taps and the bandwidth must be positive, and first not negative")
     chosen = list(antennas)
-    turn = None if offsets is None else _calibration(Path(offsets), chosen)
+    turn, calibrated = (None, None) if offsets is None else _calibration(Path(offsets), chosen)
     responses, times, cfos = [], [], []
     for record in islice(read_records(path), first, first + records * every, every):
         found = features(record)
-        response = _response(found, chosen, path)
+        response = _response(found, chosen, path, calibrated, transposed)
         responses.append(response if turn is None else response * turn(response.shape[1]))
         times.append(_time(found, path))
-        cfos.append(_cfo(found, chosen))
+        cfos.append(_cfo(found, chosen, path))
     if not responses:
         raise CaptureError(f"{path} has no record number {first}")
     if len({response.shape for response in responses}) > 1:
@@ -78,32 +80,49 @@ def import_dichasus(
     if (np.diff(at) <= 0).any():
         raise CaptureError(f"{path} has records whose times do not increase; take a part of it with --first and --records")
     window, starts, share = _window(arranged, min(taps, arranged.shape[3]))
-    energy = float(np.square(np.abs(window)).sum(axis=3).mean())
-    if not (energy > 0 and math.isfinite(energy)):
-        raise CaptureError(f"{path} has channels that are zero or not finite at the chosen antennas")
+    coefficients, gain_db = unit_gain(window, path)
     devices = window.shape[2]
     return Sounding(
-        coefficients=(window / math.sqrt(energy)).astype(np.complex64),
+        coefficients=coefficients,
         delays_s=np.tile(np.arange(window.shape[3]) / bandwidth_hz, (devices, 1)),
         times_s=at - at[0],
         sample_rate_hz=bandwidth_hz,
         timing_s=np.tile(starts / bandwidth_hz, (len(window), 1)),
         frequency_offset_hz=cfo,
-        gain_reference_db=10.0 * math.log10(energy),
+        gain_reference_db=gain_db,
         source=f"DICHASUS {path.name}, {100.0 * share:.1f} % of the energy",
         path=str(path),
     )
 
 
-def _response(found: dict[str, Any], antennas: list[int], path: Path) -> Complexes:
-    """Frequency responses [antennas, subcarriers] of one record."""
+def _response(found: dict[str, Any], antennas: list[int], path: Path, calibrated: int | None, transposed: bool) -> Complexes:
+    """Frequency responses [antennas, subcarriers] of one record; ``calibrated``: antennas of the data set's offsets."""
     if not isinstance(found.get("csi"), bytes):
         raise CaptureError(f"{path} has a record without csi; it has {', '.join(sorted(found)) or 'nothing'}")
     csi = tensor(found["csi"], "csi")
-    if csi.ndim != 3 or csi.shape[2] != 2 or csi.shape[1] < 2:
+    if csi.ndim != 3 or csi.shape[2] != 2 or min(csi.shape) < 1:
         raise CaptureError(f"{path} has csi of shape {csi.shape}; it must be [antennas, subcarriers, 2]")
-    if max(antennas) >= len(csi):
-        raise CaptureError(f"{path} has the antennas 0 .. {len(csi) - 1}; choose among them, got {max(antennas)}")
+    csi = csi.transpose(1, 0, 2) if transposed else csi
+    number, subcarriers = csi.shape[:2]
+    if subcarriers < 2:
+        raise CaptureError(f"{path} has csi of {subcarriers} subcarrier; taps need two and more")
+    # What else counts antennas tells the axes; without it, there are fewer antennas than subcarriers in every data set.
+    cfo = tensor(found["cfo"], "cfo") if isinstance(found.get("cfo"), bytes) else None
+    stated = {} if cfo is None or cfo.ndim != 1 else {"cfo": len(cfo)}
+    stated |= {} if calibrated is None else {"the file of offsets": calibrated}
+    said = ", add --transposed" if not transposed else ", leave out --transposed"
+    for name, count in stated.items():
+        if count != number:
+            turned = f"its axes are transposed{said}" if count == subcarriers else "they are not of one data set"
+            raise CaptureError(
+                f"{path} has csi of {number} antennas and {subcarriers} subcarriers, and {name} of {count}: {turned}"
+            )
+    if not stated and number > subcarriers:
+        raise CaptureError(
+            f"{path} has csi of {number} antennas and only {subcarriers} subcarriers; if its axes are transposed{said}"
+        )
+    if max(antennas) >= number:
+        raise CaptureError(f"{path} has the antennas 0 .. {number - 1}; choose among them, got {max(antennas)}")
     picked = csi[antennas].astype(np.float64)
     if not np.isfinite(picked).all():
         raise CaptureError(f"{path} has csi that is not finite")
@@ -117,17 +136,18 @@ def _time(found: dict[str, Any], path: Path) -> float:
     return float(value[0])
 
 
-def _cfo(found: dict[str, Any], antennas: list[int]) -> npt.NDArray[np.float64]:
+def _cfo(found: dict[str, Any], antennas: list[int], path: Path) -> npt.NDArray[np.float64]:
     if not isinstance(found.get("cfo"), bytes):
         return np.full(len(antennas), np.nan)
     values = tensor(found["cfo"], "cfo")
     if values.ndim != 1 or max(antennas) >= len(values):
-        raise CaptureError(f"the feature 'cfo' has the shape {values.shape} instead of one number per antenna")
+        raise CaptureError(f"{path} has cfo of shape {values.shape} instead of one number per antenna")
     return values[antennas].astype(np.float64)
 
 
-def _calibration(path: Path, antennas: list[int]) -> Any:
-    """A function of the number of subcarriers: factors [antennas, subcarriers], in the order of the transform."""
+def _calibration(path: Path, antennas: list[int]) -> tuple[Any, int]:
+    """A function of the number of subcarriers: factors [antennas, subcarriers], in the order of the transform; how "
+    "many antennas."""
     try:
         offsets = json.loads(path.read_text(encoding="utf-8"))
         sto, cpo = (np.asarray(offsets[name], np.float64) for name in ("sto", "cpo"))
@@ -140,7 +160,7 @@ def _calibration(path: Path, antennas: list[int]) -> Any:
         phase = 2.0 * np.pi * np.outer(sto[antennas], np.arange(subcarriers)) / subcarriers + cpo[antennas][:, None]
         return np.fft.ifftshift(np.exp(1j * phase), axes=1)
 
-    return factors
+    return factors, len(sto)
 
 
 def _window(impulse: Complexes, taps: int) -> tuple[Complexes, npt.NDArray[np.float64], float]:

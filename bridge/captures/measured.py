@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Complexes = npt.NDArray[np.complex64]
 Floats = npt.NDArray[np.float64]
 
+# A mean gain within this of 1 is one that snr_max_db holds at.
+_NEAR_DB = 1.0
+
 
 class Part:
     """Device k is the sounding's device k, antenna m its antenna m; both may be fewer than were measured.
@@ -107,14 +110,39 @@ def measured(file: str | Path) -> type[Part]:
     return type("Measured", (Part,), {"file": Path(file), "__doc__": Part.__doc__})
 
 
+def remarks(sounding: Sounding, devices: int, round_duration_s: float, rounds: int) -> list[str]:
+    """Sentences on what a run over this sounding should know: a mean gain that is not 1, and that it starts over."""
+    out = []
+    gain_db = sounding.mean_gain_db(devices)
+    if abs(gain_db) > _NEAR_DB:
+        where = "above" if gain_db > 0 else "below"
+        out.append(
+            f"{sounding.path} has a mean gain of {gain_db:.1f} dB over these devices: signals are that much {where} "
+            "link.snr_max_db, which holds at 0 dB; change it by as much, or scale the sounding to unit gain"
+        )
+    times = sounding.times_s
+    lasts_s = float(times[-1] - times[0])
+    if len(times) > 1 and rounds * round_duration_s > lasts_s + float(np.median(np.diff(times))):
+        out.append(
+            f"{sounding.path} lasts {lasts_s:g} s and {rounds} rounds {rounds * round_duration_s:g} s: it starts over, "
+            "with a jump; lower link.channel.round_duration_s to walk through it once"
+        )
+    return out
+
+
 def _filled(sounding: Sounding) -> Complexes:
     """Coefficients [T, M, K, P] with the instants at which a device was not found interpolated from those at which it was."""
-    if sounding.found is None or sounding.found.all():
-        return sounding.coefficients
-    out = sounding.coefficients.copy()
-    for k, found in enumerate(sounding.found.T):
+    instants, _, devices, _ = sounding.coefficients.shape
+    heard = np.ones((instants, devices), np.bool_) if sounding.found is None else sounding.found
+    for k, found in enumerate(heard.T):
         if not found.any():
             raise CaptureError(f"{sounding.path} never heard device {k}; measure it again, or leave the device out")
+        if not sounding.coefficients[found, :, k].any():
+            raise CaptureError(f"{sounding.path} has a channel of zero for device {k} at every instant; leave the device out")
+    if heard.all():
+        return sounding.coefficients
+    out = sounding.coefficients.copy()
+    for k, found in enumerate(heard.T):
         known = sounding.times_s[found]
         for m, p in np.ndindex(out.shape[1], out.shape[3]):
             tap = out[found, m, k, p]

@@ -13,7 +13,7 @@ from bridge.captures.errors import CaptureError
 from bridge.captures.opening import Stated, open_all
 from bridge.captures.recording import COLLECTION, META, Annotation, Recording
 from phy.config import LinkConfig
-from testbench.elsewhere import OVERLAY_AIR, STREAM_AIR
+from testbench.elsewhere import MEASURED_CHANNEL, OVERLAY_AIR, STREAM_AIR, sha256_of
 from testbench.errors import TestbenchError
 
 Complexes = NDArray[np.complex64]
@@ -157,17 +157,33 @@ def cut_capture(
 
 def _config(recording: Recording, allow_parts: Iterable[str]) -> LinkConfig:
     data = recording.own("link")
-    unknown = sorted(set(_classes(data)) - {*allow_parts, *_NOT_LOADED})
+    # The channel that plays a sounding is ours: a capture that names it runs no code of its own.
+    unknown = sorted(set(_classes(data)) - {*allow_parts, *_NOT_LOADED, MEASURED_CHANNEL})
     if unknown:
         raise TestbenchError(
             f"{recording.path} asks for the class {unknown[0][:80]!r}, which would run its code; allow it with --allow-part"
         )
     try:
-        return LinkConfig.model_validate(data)
+        config = LinkConfig.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise CaptureError(f"{recording.path} holds no valid link configuration: {place} {first['msg']}") from error
+    if config.channel.model == MEASURED_CHANNEL:
+        _refuse_another_channel(recording, config.channel.file)
+    return config
+
+
+def _refuse_another_channel(recording: Recording, file: str | None) -> None:
+    """A receiver knows the channel: the sounding must be there, and the one that was recorded over."""
+    stated = recording.own("channel_sha256")
+    if file is None or not Path(file).is_file():
+        raise CaptureError(f"{recording.path} was recorded over the measured channel {file}, which is not there; put it back")
+    if stated is not None and stated != sha256_of(Path(file)):
+        raise CaptureError(
+            f"{recording.path} was recorded over the measured channel {file}, which has been changed since; put back "
+            f"the one with sha256 {str(stated)[:16]}..."
+        )
 
 
 def _classes(value: Any) -> list[str]:

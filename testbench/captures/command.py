@@ -168,43 +168,64 @@ def sound(
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help="deepmimo, colosseum or dichasus.")],
-    file: Annotated[Path, typer.Argument(help="DeepMIMO: .npz or folder; Colosseum: .mat; DICHASUS: .tfrecords.")],
+    kind: Annotated[str, typer.Argument(help="deepmimo, colosseum, dichasus, intel5300 or matrix.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="DeepMIMO: .npz, .mat or folder; Colosseum: .mat; DICHASUS: .tfrecords; Intel 5300: .dat; "
+            "matrix: .npy, .npz, .mat."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The HDF5 file to write.")],
     rate: Annotated[
-        float, typer.Option("--sample-rate", min=1e-9, help="Sample rate in Hz to note; DICHASUS: the sounder's bandwidth.")
+        float,
+        typer.Option("--sample-rate", min=1e-9, help="Sample rate in Hz to note; DICHASUS and Intel 5300: the bandwidth."),
     ],
     nodes: Annotated[
-        list[int] | None, typer.Option("--node", help="A user (DeepMIMO), node (Colosseum) or antenna (DICHASUS) as device.")
+        list[int] | None,
+        typer.Option("--node", help="A user (DeepMIMO), node (Colosseum) or antenna (DICHASUS, Intel 5300) as device."),
     ] = None,
-    receiver: Annotated[int, typer.Option("--receiver", min=0, help="Colosseum: the node that receives.")] = 0,
-    step: Annotated[float, typer.Option("--step-s", help="Colosseum: distance of two instants.")] = 1e-3,
-    records: Annotated[int, typer.Option("--records", min=1, help="DICHASUS: how many records.")] = 100,
-    every: Annotated[int, typer.Option("--every", min=1, help="DICHASUS: take each n-th record.")] = 1,
-    first: Annotated[int, typer.Option("--first", min=0, help="DICHASUS: the first record.")] = 0,
+    receiver: Annotated[int | None, typer.Option("--receiver", min=0, help="Colosseum: the node that receives; 0.")] = None,
+    step: Annotated[
+        float | None, typer.Option("--step-s", help="Colosseum (1e-3), matrix: distance of two instants in s.")
+    ] = None,
+    unit: Annotated[
+        float | None, typer.Option("--delay-unit-s", help="Colosseum: what a delay of 1 is, in s (1; indices: 1e-8).")
+    ] = None,
+    records: Annotated[
+        int | None, typer.Option("--records", min=1, help="DICHASUS (100), Intel 5300 (all): how many records.")
+    ] = None,
+    every: Annotated[int | None, typer.Option("--every", min=1, help="DICHASUS, Intel 5300: take each n-th record.")] = None,
+    first: Annotated[int | None, typer.Option("--first", min=0, help="DICHASUS, Intel 5300: the first record.")] = None,
     positions: Annotated[
         int | None,
-        typer.Option("--positions", min=1, help="DICHASUS: positions as devices; --node are the server's antennas."),
+        typer.Option(
+            "--positions", min=1, help="DICHASUS, Intel 5300: positions as devices; --node are the server's antennas."
+        ),
     ] = None,
-    taps: Annotated[int, typer.Option("--taps", min=1, max=1024, help="DICHASUS: taps that are kept.")] = 32,
+    taps: Annotated[
+        int | None, typer.Option("--taps", min=1, max=1024, help="DICHASUS (32), Intel 5300 (8): taps that are kept.")
+    ] = None,
     offsets: Annotated[Path | None, typer.Option("--offsets", help="DICHASUS: the data set's reftx-offsets file.")] = None,
+    transposed: Annotated[
+        bool | None, typer.Option("--transposed", help="DICHASUS: csi is [subcarriers, antennas, 2].", show_default=False)
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option("--axes", help="Matrix: its axes in order, of time, antenna, device, tap: time,device.")
+    ] = None,
+    variable: Annotated[str | None, typer.Option("--variable", help="Matrix: the array, where the file has several.")] = None,
 ) -> None:
-    """Turn channels of DeepMIMO, Colosseum or DICHASUS into a sounding that a run can play."""
-    from bridge.captures.dichasus import import_dichasus
-    from bridge.captures.importers import import_colosseum, import_deepmimo
+    """Turn channels of DeepMIMO, Colosseum, DICHASUS, an Intel 5300 or a matrix into a sounding that a run can play."""
+    from testbench.captures.importing import import_channels
     from testbench.captures.show import show_sounding
-    from testbench.errors import TestbenchError
 
-    if kind == "deepmimo":
-        imported = import_deepmimo(file, rate, nodes)
-    elif kind == "colosseum":
-        imported = import_colosseum(file, receiver, nodes or [], rate, step)
-    elif kind == "dichasus":
-        imported = import_dichasus(
-            file, nodes or [], rate, records=records, every=every, first=first, positions=positions, taps=taps, offsets=offsets
-        )
-    else:
-        raise TestbenchError(f"channels are imported from deepmimo, colosseum or dichasus, not {kind!r}")
+    named = None if axes is None else tuple(axis.strip() for axis in axes.split(","))
+    options = {
+        "node": nodes, "receiver": receiver, "step-s": step, "delay-unit-s": unit, "records": records, "every": every,
+        "first": first, "positions": positions, "taps": taps, "offsets": offsets, "transposed": transposed, "axes": named,
+        "variable": variable,
+    }  # fmt: skip
+    imported = import_channels(kind, file, rate, options)
     show_sounding(terminal(), imported, imported.save(out))
 
 

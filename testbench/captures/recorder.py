@@ -17,7 +17,7 @@ from phy.config import LinkConfig
 from phy.waveform_airs import MakeAir
 from testbench.captures.airs import RememberingAir, refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
-from testbench.elsewhere import STREAM_AIR, air_of
+from testbench.elsewhere import MEASURED_CHANNEL, STREAM_AIR, air_of, sha256_of
 from testbench.errors import TestbenchError
 from testbench.run_folder import RunFolder
 from testbench.runner import Watcher, prepare
@@ -106,6 +106,9 @@ class Recorder:
             reference_sample=layout.reference_sample,
             source=self._source,
         )
+        channel = self._config.channel
+        if channel.model == MEASURED_CHANNEL and channel.file is not None:
+            fields |= _own(channel_sha256=sha256_of(Path(channel.file)))
         for kind, writers, count in (
             ("device", self._sent, devices),
             ("antenna", self._received, self._config.receive_antennas),

@@ -207,6 +207,14 @@ def show_sounding(console: Console, sounding: Sounding, path: Path) -> None:
             _cell(10.0 * np.log10(noise.mean()) if noise is not None and noise.size and noise.mean() > 0 else np.nan, 1),
         )
     console.print(table)
+    gain_db = round(sounding.mean_gain_db(), 1) + 0.0  # no minus zero
+    if sounding.source:
+        _say(console, sounding.source)
+    _say(
+        console,
+        f"mean gain {gain_db:.1f} dB, {sounding.gain_reference_db:.1f} dB were scaled away"
+        + ("" if abs(gain_db) <= 1 else "; link.snr_max_db holds at 0 dB: add --unit-gain, or change it by as much"),
+    )
     _say(
         console,
         f"play it: pairzero run SCENARIO --set link.channel.file={path}",

@@ -171,3 +171,34 @@ def test_damage_and_misfits_are_refused_in_one_sentence(file, tmp_path):
     (tmp_path / "o.json").write_text('{"sto": [1.0]}')
     with pytest.raises(CaptureError, match="holds no offsets"):
         import_dichasus(file, [0], BANDWIDTH, offsets=tmp_path / "o.json")
+
+
+def test_transposed_axes_are_noticed_by_what_else_counts_antennas(tmp_path):
+    """csi [64, 3, 2] in the place of [3, 64, 2]: by the number of carrier offsets, of calibrated antennas, or by the size."""
+    h = responses({62: 0.2j, 63: 1.0, 1: 0.5})
+    file, offsets = tmp_path / "d.tfrecords", tmp_path / "o.json"
+    cfo = np.array([10.0, 20.0, 30.0])
+    offsets.write_text(json.dumps({"sto": [0.0] * 3, "cpo": [0.0] * 3}))
+    file.write_bytes(record(h, 1.0, cfo))
+    right = import_dichasus(file, [0, 2], BANDWIDTH, taps=4)
+    with pytest.raises(CaptureError, match=r"csi of 64 antennas and 3 subcarriers, and cfo of 3: .*leave out --transposed"):
+        import_dichasus(file, [0, 2], BANDWIDTH, transposed=True)
+
+    file.write_bytes(record(h.T, 1.0, cfo))
+    with pytest.raises(CaptureError, match="cfo of 3: its axes are transposed, add --transposed"):
+        import_dichasus(file, [0, 2], BANDWIDTH)
+    turned = import_dichasus(file, [0, 2], BANDWIDTH, taps=4, transposed=True)
+    assert np.array_equal(turned.coefficients, right.coefficients)
+
+    file.write_bytes(record(h.T, 1.0))
+    with pytest.raises(CaptureError, match="64 antennas and only 3 subcarriers; if its axes are transposed, add --transposed"):
+        import_dichasus(file, [0, 2], BANDWIDTH)
+    with pytest.raises(CaptureError, match="the file of offsets of 3: its axes are transposed"):
+        import_dichasus(file, [0, 2], BANDWIDTH, offsets=offsets)
+    offsets.write_text(json.dumps({"sto": [0.0] * 5, "cpo": [0.0] * 5}))
+    with pytest.raises(CaptureError, match="the file of offsets of 5: they are not of one data set"):
+        import_dichasus(file, [0, 2], BANDWIDTH, offsets=offsets, transposed=True)
+    # More antennas than subcarriers, where the offsets say so.
+    wide = responses({0: 1.0}, antennas=70)
+    file.write_bytes(record(wide, 1.0, np.zeros(70)))
+    assert import_dichasus(file, [69], BANDWIDTH, taps=1).coefficients.shape == (1, 1, 1, 1)

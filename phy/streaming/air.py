@@ -218,7 +218,7 @@ def _spectrum(samples: Samples, size: int) -> Samples:
 
 def _weighted(spectra: list[Samples], weights: Samples) -> Samples:
     """Sum over transmitters."""
-    total = spectra[0] * weights[0]
+    total: Samples = spectra[0] * weights[0]
     for spectrum, weight in zip(spectra[1:], weights[1:], strict=True):
         total += spectrum * weight
     return total

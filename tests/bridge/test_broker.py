@@ -144,6 +144,7 @@ def test_a_receiver_that_is_away_holds_up_nobody_and_what_it_missed_is_counted(t
         counts = bench.broker.counts["device 1's receiver"]
         assert counts.stalls == 1
         assert counts.dropped > 100_000
+        turn(station, *ears, broker=bench.broker, until=lambda: counts.joined == 1)
         station.send(np.full(1000, -1))
         turn(station, *ears, broker=bench.broker, until=lambda: ears[1].count > 0 and ears[1].pieces[-1][-1] == -1)
 

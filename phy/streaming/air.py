@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phy.errors import PhyError
+from phy.streaming._transforms import fft, ifft
 from phy.streaming.delays import HALF_SAMPLES, delay_filters
 from phy.streaming.noise import StreamNoise
 from phy.streaming.paths import Paths
@@ -30,6 +31,8 @@ _SMALLEST_TRANSFORM = 512
 _LONGEST_SAMPLES = 1 << 20
 # Knots evaluated at once.
 _BATCH = 512
+# Intervals transformed at once.
+_TOGETHER = 16
 
 
 class StreamingAir:
@@ -79,13 +82,12 @@ class StreamingAir:
         if self._drifts:
             grid = min(grid, _DELAY_BETWEEN_KNOTS / float(np.abs(paths.drift).max()))
         self._grid = max(1, int(grid))
-        self._filters = None if self._drifts else delay_filters(self._delays, self._taps)
+        self._filters = None if self._drifts else delay_filters(self._delays, self._taps).astype(np.complex64)
         self._queues = [SampleQueue(int(w) + self._taps + 2) for w in self._whole]
         self._turn_in, self._turn_out, self._noise = turn_in, turn_out, noise
         self.produced = 0
-        self._coefficients: tuple[int, NDArray[np.complex64]] | None = None
-        self._interval: tuple[int, NDArray[np.complex64], NDArray[np.complex64] | None] | None = None
-        self._spectra: dict[int, tuple[NDArray[np.complex64], NDArray[np.complex64] | None]] = {}
+        self._coefficients: dict[int, Samples] = {}
+        self._still: dict[int, Samples] = {}
         self._ramp = (np.arange(self._grid) / self._grid).astype(np.float32)
 
     def push(self, transmitter: int, samples: Samples) -> None:
@@ -127,13 +129,16 @@ class StreamingAir:
     def take(self, count: int) -> Samples:
         """The next ``count`` samples of every receiver, [M, count]; all transmitters must be ready for as many."""
         out = np.empty((self.receivers, count), np.complex64)
+        pieces = []
         done = 0
         while done < count:
-            at = self.produced + done
-            knot, skip = divmod(at, self._grid)
+            knot, skip = divmod(self.produced + done, self._grid)
             length = min(count - done, self._grid - skip)
-            self._piece(knot, skip, out[:, done : done + length])
+            pieces.append((knot, skip, slice(done, done + length)))
             done += length
+        for low in range(0, len(pieces), _TOGETHER):
+            some = pieces[low : low + _TOGETHER]
+            (self._multiplied if self._taps == 1 else self._filtered)(some, out)
         for m in range(self.receivers):
             if self._turn_out is not None and not self._turn_out[m].idle:
                 self._turn_out[m].apply(out[m], self.produced, out[m])
@@ -152,73 +157,87 @@ class StreamingAir:
         """By how many whole samples a transmitter is read ahead of its count, since its clock is fast, from a knot on."""
         return int(np.floor(self._paths.drift[transmitter] * float(knot * self._grid)))
 
-    def _piece(self, knot: int, skip: int, out: Samples) -> None:
-        """Write samples ``skip`` .. of the interval after a knot to ``out`` [M, N]."""
-        length = out.shape[1]
-        start = knot * self._grid + skip
-        before, change = self._filters_of(knot)
-        ramp = self._ramp[skip : skip + length]
-        windows = []
-        for j, queue in enumerate(self._queues):
-            at = start + self._base(j, knot) - int(self._whole[j])
-            windows.append(queue.view(at - self._taps + 1, at + length))
-        if self._taps == 1:
-            for m in range(self.receivers):
-                out[m] = 0
-                for j, window in enumerate(windows):
-                    gain = before[m, j, 0] if change is None else before[m, j, 0] + change[m, j, 0] * ramp
-                    out[m] += gain * window
-            return
-        size = max(_SMALLEST_TRANSFORM, 1 << (length + self._taps - 2).bit_length())
-        if size not in self._spectra:
-            self._spectra[size] = (
-                _spectrum(before, size),
-                None if change is None else _spectrum(change, size),
-            )
-        still, moving = self._spectra[size]
-        spectra = [_spectrum(window, size) for window in windows]
-        part = slice(self._taps - 1, self._taps - 1 + length)
-        for m in range(self.receivers):
-            out[m] = np.fft.ifft(_weighted(spectra, still[m]))[part]
-            if moving is not None:
-                out[m] += ramp * np.fft.ifft(_weighted(spectra, moving[m]))[part]
+    def _window(self, transmitter: int, knot: int, skip: int, length: int) -> Samples:
+        """The samples of a transmitter that ``length`` outputs need, from ``skip`` after a knot on. [L - 1 + length]."""
+        first = knot * self._grid + skip + self._base(transmitter, knot) - int(self._whole[transmitter])
+        return self._queues[transmitter].view(first - self._taps + 1, first + length)
 
-    def _filters_of(self, knot: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64] | None]:
-        """Taps [M, J, L] at a knot, and what is added to them until the next."""
+    def _multiplied(self, pieces: list[tuple[int, int, slice]], out: Samples) -> None:
+        """Channels of one tap."""
+        before, after = self._taps_of([knot for knot, _, _ in pieces])
+        for i, (knot, skip, place) in enumerate(pieces):
+            length = place.stop - place.start
+            ramp = self._ramp[skip : skip + length]
+            for j in range(self.transmitters):
+                window = self._window(j, knot, skip, length)
+                for m in range(self.receivers):
+                    gain = before[i, m, j, 0]
+                    if after is not None:
+                        gain = gain + (after[i, m, j, 0] - gain) * ramp
+                    if j == 0:
+                        np.multiply(window, gain, out=out[m, place])
+                    else:
+                        out[m, place] += gain * window
+
+    def _filtered(self, pieces: list[tuple[int, int, slice]], out: Samples) -> None:
+        """Channels of many taps, by overlap-save; transforms are made together, which is faster than one by one."""
+        longest = max(place.stop - place.start for _, _, place in pieces)
+        size = max(_SMALLEST_TRANSFORM, 1 << (longest + self._taps - 2).bit_length())
+        knots = [knot for knot, _, _ in pieces]
+        windows = np.zeros((len(pieces), self.transmitters, size), np.complex64)
+        for i, (knot, skip, place) in enumerate(pieces):
+            for j in range(self.transmitters):
+                window = self._window(j, knot, skip, place.stop - place.start)
+                windows[i, j, : len(window)] = window
+        spectra = fft(windows)
         if not self._moves:
-            knot = 0
-        if self._interval is None or self._interval[0] != knot:
-            before = self._taps_at(knot, knot)
-            change = self._taps_at(knot + 1, knot) - before if self._moves else None
-            self._interval = (knot, before, change)
-            self._spectra = {}
-        return self._interval[1], self._interval[2]
+            if size not in self._still:
+                self._still[size] = self._spectrum(self._taps_of(knots[:1])[0], size)
+            heard = ifft(np.einsum("mjs,ijs->ims", self._still[size][0], spectra))
+            parts = [heard]
+        else:
+            before, after = self._taps_of(knots)
+            assert after is not None
+            weights = self._spectrum(np.stack((before, after - before)), size)
+            parts = list(ifft((weights * spectra[:, None]).sum(axis=3)))
+        for i, (_, skip, place) in enumerate(pieces):
+            length = place.stop - place.start
+            part = slice(self._taps - 1, self._taps - 1 + length)
+            out[:, place] = parts[0][i, :, part]
+            if len(parts) > 1:
+                out[:, place] += self._ramp[skip : skip + length] * parts[1][i, :, part]
 
-    def _taps_at(self, knot: int, base: int) -> NDArray[np.complex64]:
-        """Taps [M, J, L] at a knot, as the interval after the knot ``base`` reads the streams."""
+    @staticmethod
+    def _spectrum(taps: Samples, size: int) -> Samples:
+        padded = np.zeros((*taps.shape[:-1], size), np.complex64)
+        padded[..., : taps.shape[-1]] = taps
+        return fft(padded)
+
+    def _taps_of(self, knots: list[int]) -> tuple[Samples, Samples | None]:
+        """Taps [I, M, J, L] at knots, and at the knots after each as its interval reads the streams; None: they stand still."""
+        if not self._moves:
+            knots = knots[:1] * len(knots)
+        before = self._taps_at(knots, knots)
+        return before, self._taps_at([knot + 1 for knot in knots], knots) if self._moves else None
+
+    def _taps_at(self, knots: list[int], bases: list[int]) -> Samples:
+        """Taps [I, M, J, L] at knots, as the intervals after the knots ``bases`` read the streams."""
+        a = np.stack([self._coefficient(knot) for knot in knots])  # [I, M, J, P]
+        if self._filters is not None:
+            # [M, J, I, P] by [M, J, P, L]
+            product = a.transpose(1, 2, 0, 3) @ self._filters
+            return np.ascontiguousarray(product.transpose(2, 0, 1, 3))
+        read = [[self._base(j, base) for j in range(self.transmitters)] for base in bases]
+        ahead = self._paths.drift * (np.array(knots, np.float64) * self._grid)[:, None] - np.array(read)
+        filters = delay_filters(self._delays - ahead[:, None, :, None], self._taps)
+        return (a[..., None] * filters).sum(axis=3).astype(np.complex64)
+
+    def _coefficient(self, knot: int) -> Samples:
+        """Coefficients [M, J, P] at a knot."""
         batch, index = divmod(knot, _BATCH) if self._paths.doppler_hz > 0 else (0, 0)
-        if self._coefficients is None or self._coefficients[0] != batch:
+        if batch not in self._coefficients:
+            if len(self._coefficients) > 1:
+                del self._coefficients[min(self._coefficients)]
             step_s = self._grid / self._rate_hz
-            self._coefficients = (batch, self._paths.coefficients(batch * _BATCH * step_s, _BATCH, step_s))
-        a = self._coefficients[1][..., index]  # [M, J, P]
-        filters = self._filters
-        if filters is None:
-            ahead = self._paths.drift * float(knot * self._grid)
-            ahead = ahead - np.array([self._base(j, base) for j in range(self.transmitters)])
-            filters = delay_filters(self._delays - ahead[:, None], self._taps)
-        taps: Samples = (a[..., None] * filters).sum(axis=2).astype(np.complex64)
-        return taps
-
-
-def _spectrum(samples: Samples, size: int) -> Samples:
-    """Along the last axis, padded with zeros; single precision stays single."""
-    spectrum: Samples = np.fft.fft(samples, size).astype(np.complex64, copy=False)
-    return spectrum
-
-
-def _weighted(spectra: list[Samples], weights: Samples) -> Samples:
-    """Sum over transmitters."""
-    total: Samples = spectra[0] * weights[0]
-    for spectrum, weight in zip(spectra[1:], weights[1:], strict=True):
-        total += spectrum * weight
-    return total
+            self._coefficients[batch] = self._paths.coefficients(batch * _BATCH * step_s, _BATCH, step_s)
+        return self._coefficients[batch][..., index]

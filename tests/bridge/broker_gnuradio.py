@@ -16,7 +16,9 @@ def main() -> None:
         graph.connect(source, zeromq.rep_sink(gr.sizeof_gr_complex, 1, address, 100, False, -1))
     head = blocks.head(gr.sizeof_gr_complex, int(count))
     graph.connect(
-        zeromq.req_source(gr.sizeof_gr_complex, 1, receive, 100, False, -1), head, blocks.file_sink(gr.sizeof_gr_complex, received)
+        zeromq.req_source(gr.sizeof_gr_complex, 1, receive, 100, False, -1),
+        head,
+        blocks.file_sink(gr.sizeof_gr_complex, received),
     )
     graph.start()
     print("runs", flush=True)

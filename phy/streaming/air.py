@@ -110,21 +110,23 @@ class StreamingAir:
 
     def ready(self, transmitter: int) -> int:
         """How many samples can be produced with what this transmitter has sent."""
-        queue = self._queues[transmitter]
-        whole, drift = int(self._whole[transmitter]), float(self._paths.drift[transmitter])
-        if drift == 0:
-            return max(0, queue.end + whole - self.produced)
-        count = max(0, int((queue.end + whole) / (1.0 + drift)) - self.produced - 2)
-        return count if count > 0 else 0
+        end, drift = self._queues[transmitter].end, float(self._paths.drift[transmitter])
+        last = int((end + int(self._whole[transmitter])) / (1.0 + drift))
+        while self._needed(transmitter, last + 1) <= end:
+            last += 1
+        while last > self.produced and self._needed(transmitter, last) > end:
+            last -= 1
+        return max(0, last - self.produced)
 
     def missing(self, transmitter: int, count: int) -> int:
         """How many samples of this transmitter are lacking before ``count`` can be produced."""
         if count <= 0:
             return 0
-        drift = float(self._paths.drift[transmitter])
-        last = self.produced + count
-        need = last if drift == 0 else int(np.ceil((last + 3) * (1.0 + drift))) + 1
-        return max(0, need - int(self._whole[transmitter]) - self._queues[transmitter].end)
+        return max(0, self._needed(transmitter, self.produced + count) - self._queues[transmitter].end)
+
+    def _needed(self, transmitter: int, last: int) -> int:
+        """How many samples of this transmitter all outputs below number ``last`` need."""
+        return last + self._base(transmitter, max(0, last - 1) // self._grid) - int(self._whole[transmitter])
 
     def take(self, count: int) -> Samples:
         """The next ``count`` samples of every receiver, [M, count]; all transmitters must be ready for as many."""

@@ -27,6 +27,8 @@ _LOG = logging.getLogger(__name__)
 # Samples at once, and that may wait on either side of an air: enough to be fast, few enough to stay in a cache.
 PIECE_SAMPLES = 16384
 _WAITING_SAMPLES = 2 * PIECE_SAMPLES
+# More than this is no pipeline that ran empty, but a time in which devices went on by themselves.
+_LONGEST_GAP = 1 << 20
 # How long to sleep at most where nothing arrives.
 _WATCH_MS = 20
 
@@ -84,7 +86,6 @@ class _Source:
     fresh: bool = False  # came, and its radio's receiver has not come since
     step: _Sink | None = None  # the receiver of the same radio, once both have come: sample i of both belong together
     taken: int = 0  # samples since it came
-    origin: int = 0  # where in its first air the first of them lies
     counts: StreamCounts = field(default_factory=StreamCounts)
 
 
@@ -111,6 +112,17 @@ class _Direction:
     lead: Callable[[], int] | None = None  # how many samples the receivers' own radio has sent, who pace it with nobody else
     since: float | None = None  # since when it has been held up
     paced: tuple[float, int] | None = None  # when its last receiver went away, and at which sample
+
+
+@dataclass
+class _Station:
+    """The radio in the middle, where it sends and receives."""
+
+    sources: list[_Source]
+    sinks: list[_Sink]
+    uplink: Air
+    here: set[str] = field(default_factory=set)  # those of its ends that have come since it began anew
+    origin: int = 0  # the number, in the way down, of its first sample since
 
 
 class Broker:
@@ -148,7 +160,7 @@ class Broker:
         self._sinks: list[_Sink] = []
         self._directions: list[_Direction] = []
         self._radios: list[tuple[_Source, _Sink]] = []
-        self._station: tuple[list[_Source], list[_Sink], Air] | None = None
+        self._station: _Station | None = None
         try:
             self._open(devices, station, uplink, downlinks)
         except BaseException:
@@ -168,7 +180,7 @@ class Broker:
             self._directions.append(direction)
             if down and any(air is not None for air in downlinks):
                 direction.lead = lambda: down[0].into[0][0].pushed(0)
-                self._station = (down, direction.sinks, uplink)
+                self._station = _Station(down, direction.sinks, uplink)
         for radio, sent, air in zip(devices, up, downlinks, strict=True):
             if air is None:
                 continue
@@ -230,7 +242,6 @@ class Broker:
             if sent.fresh and heard.fresh:
                 sent.fresh = heard.fresh = False
                 sent.step = heard
-        self._join_station()
         for direction in self._directions:
             moved |= self._advance(direction)
         for sink in self._sinks:
@@ -257,17 +268,17 @@ class Broker:
     def _ask(self, source: _Source) -> bool:
         """Take samples of a transmitter, as long as its airs have room for them."""
         peer = source.peer
+        samples = None
+        if source.into:
+            room = _WAITING_SAMPLES - max(air.ready(j) for air, j in source.into)
+            samples = peer.take(ask=room > 0, say=self._say)
+        # Who sent these had come before: only now is it certain to have been told.
         if peer.watch():
             source.counts.joined += 1
             source.taken, source.fresh, source.step = 0, True, None
             source.away = False  # who has just come is waited for
-            if source.into:
-                source.origin = source.into[0][0].pushed(source.into[0][1])
+            self._join_station(source)
             self._say(f"{source.name} at {peer.address} is here")
-        if not source.into:
-            return False
-        room = _WAITING_SAMPLES - max(air.ready(j) for air, j in source.into)
-        samples = peer.take(ask=room > 0, say=self._say)
         if samples is None:
             return False
         self._place(source, samples)
@@ -295,21 +306,24 @@ class Broker:
             for each, i in source.into:
                 each.push(i, samples[late:])
 
-    def _join_station(self) -> None:
-        """A station that has come anew counts from 0: what it hears first belongs to the first sample that it sent."""
-        if self._station is None:
+    def _join_station(self, end: _Source | _Sink) -> None:
+        """A station that has come anew counts from 0: what it hears first belongs to the first sample that it sends."""
+        if self._station is None or not any(end is each for each in (*self._station.sources, *self._station.sinks)):
             return
-        sources, sinks, uplink = self._station
-        ends: list[_Source | _Sink] = [*sources, *sinks]
-        if not all(end.fresh for end in ends):
-            return
-        origin = sources[0].origin
-        for end in ends:
-            end.fresh = False
-        for sink in sinks:
-            if origin > uplink.produced - sink.peer.waiting:
-                sink.counts.dropped += sink.peer.flush()
-                sink.begin = origin
+        station = self._station
+        if end.name in station.here:
+            station.here.clear()
+        if not station.here:
+            air, m = station.sources[0].into[0]
+            station.origin = air.pushed(m)
+        station.here.add(end.name)
+        if isinstance(end, _Sink):
+            end.begin = station.origin
+            early = station.origin - (station.uplink.produced - end.peer.waiting)
+            end.counts.dropped += end.peer.drop(max(0, early))
+            if 0 < -early < _LONGEST_GAP:  # the first went to the one that was here before
+                end.peer.queue(np.zeros(-early, np.complex64), first=True)
+                end.counts.silence += -early
 
     def _advance(self, direction: _Direction) -> bool:
         """Produce what can be produced."""
@@ -384,7 +398,7 @@ class Broker:
             sink.away = True
             sink.counts.stalls += 1
             # What waits goes too, so that what a radio sends after its return is early, and never late.
-            lost = sink.peer.flush()
+            lost = sink.peer.drop(sink.peer.waiting)
             sink.counts.dropped += lost
             if sink.zero is not None:
                 sink.zero += lost
@@ -397,8 +411,9 @@ class Broker:
             sink.counts.joined += 1
             if any(sink is heard for _, heard in self._radios):
                 # A radio that also sends begins here and now, so that what it sends is early, and never late.
-                sink.counts.dropped += peer.flush()
+                sink.counts.dropped += peer.drop(sink.peer.waiting)
             sink.fresh, sink.zero = True, None
+            self._join_station(sink)
             self._say(f"{sink.name} at {peer.address} is here")
         asked = peer.asked()
         if asked and sink.away:

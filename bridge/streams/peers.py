@@ -208,15 +208,24 @@ class AskingPeer:
         came, self._came = self._came, False
         return came
 
-    def queue(self, samples: Samples) -> None:
-        """Add contiguous samples, which the caller must not change any more."""
-        self._pieces.append(samples)
+    def queue(self, samples: Samples, *, first: bool = False) -> None:
+        """Add contiguous samples, which the caller must not change any more, behind or before what waits."""
+        if first:
+            self._pieces.appendleft(samples)
+        else:
+            self._pieces.append(samples)
         self.waiting += len(samples)
 
-    def flush(self) -> int:
-        """Forget what waits; return how many samples that was."""
-        lost, self.waiting = self.waiting, 0
-        self._pieces.clear()
+    def drop(self, count: int) -> int:
+        """Forget the first ``count`` of those that wait; return how many that was."""
+        lost = min(count, self.waiting)
+        self.waiting -= lost
+        left = lost
+        while left:
+            piece = self._pieces.popleft()
+            if left < len(piece):
+                self._pieces.appendleft(piece[left:])
+            left -= min(left, len(piece))
         return lost
 
     def asked(self) -> bool:

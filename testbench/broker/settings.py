@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -126,7 +126,10 @@ def load(path: str | Path, overrides: list[str] | None = None) -> BrokerFile:
     for text in overrides or []:
         override_setting(data, text)
     try:
-        refuse_coercions({k: v for k, v in data.items() if k != "broker"}, BrokerFile, [])
+        refuse_coercions(data, BrokerFile, [])
+        devices = data.get("broker", {}).get("device", ())
+        for k, device in enumerate(devices if isinstance(devices, list) else ()):
+            refuse_coercions(device, DeviceConfig, ["broker", "device", str(k)])
         return BrokerFile.model_validate(data)
     except WrongType as error:
         raise ScenarioError(f"{path}: {error}") from None
@@ -152,6 +155,4 @@ def _sentence(error: ValidationError) -> str:
 
 def _model(annotation: Any) -> Any:
     """The settings that a field holds, one or several of them."""
-    from typing import get_args
-
     return next((a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation)

@@ -75,3 +75,33 @@ def turn(*parts, until, broker=None, seconds: float = 10.0) -> None:
             part.work()
         if broker is not None and not broker.step():
             time.sleep(0.0002)
+
+
+class LockStep:
+    """A whole radio: sends a slot, receives a slot, in turn; it sends `lead` slots ahead of what it has received.
+
+    `answer(i, heard)` makes the samples that it sends from those that it heard `lead` slots earlier, of which the first is
+    number i of its own count; before it has heard anything it gets None and the (negative) number.
+    """
+
+    def __init__(self, context: zmq.Context, transmit: str, receive: str, slot: int, lead: int, answer) -> None:
+        self._transmitter, self._receiver = Transmitter(context, transmit), Receiver(context, receive)
+        self._slot, self._answer = slot, answer
+        self._lead = lead * slot
+        self.heard = np.zeros(0, DTYPE)
+        self.sent = 0
+
+    def work(self) -> None:
+        self._receiver.work()
+        self.heard = np.concatenate([self.heard, *self._receiver.pieces])
+        self._receiver.pieces.clear()
+        first = self.sent - self._lead
+        if len(self._transmitter.waiting) == 0 and first + self._slot <= len(self.heard):
+            heard = None if first < 0 else self.heard[first : first + self._slot]
+            self._transmitter.send(self._answer(first, heard))
+            self.sent += self._slot
+        self._transmitter.work()
+
+    def close(self) -> None:
+        self._transmitter.socket.close(0)
+        self._receiver.socket.close(0)

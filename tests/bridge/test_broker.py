@@ -10,7 +10,7 @@ import zmq
 
 from testbench.broker.command import broker_of
 from testbench.broker.settings import BrokerFile
-from tests.bridge.srsran_radio import Receiver, Transmitter, turn
+from tests.bridge.srsran_radio import LockStep, Receiver, Transmitter, turn
 
 
 def noise(count: int, seed: int) -> np.ndarray:
@@ -207,3 +207,47 @@ def test_a_message_that_is_no_samples_is_said_and_the_stream_goes_on(tmp_path):
         assert np.array_equal(heard.samples, np.array([1, 0, 3, 5, 5, 5, 5], np.complex64))
         assert any("7 bytes" in line for line in bench.said)
         assert any("finite" in line for line in bench.said)
+
+
+SLOT = 480
+
+
+def counting(first: int, heard: np.ndarray | None) -> np.ndarray:
+    """A station that numbers its samples, from 1."""
+    return np.arange(first, first + SLOT) + 4 * SLOT + 1
+
+
+def echoing(_: int, heard: np.ndarray | None) -> np.ndarray:
+    """A device that sends what it has heard, 3 slots late by its own count."""
+    return np.zeros(SLOT) if heard is None else heard
+
+
+def offsets(station: LockStep) -> set[int]:
+    """By how many samples the station's own numbers come back late, over the last 10 slots; 0 where nothing came back."""
+    heard = station.heard[-10 * SLOT :].real.astype(np.int64)
+    numbers = np.arange(len(station.heard) - len(heard), len(station.heard)) + 1
+    return set(np.where(heard == 0, 0, numbers - heard).tolist())
+
+
+def test_radios_in_lock_step_keep_their_timing_when_either_is_restarted(tmp_path):
+    """An echo comes back exactly 3 slots late by the station's own count, for whoever has been away for however long."""
+    with Bench(tmp_path, 1, down=True, stall_s=0.05) as bench:
+        where = (bench.sent[0], bench.heard[0]), (bench.tx[0], bench.rx[0])
+        station = LockStep(bench.context, *where[0], SLOT, 4, counting)
+        device = LockStep(bench.context, *where[1], SLOT, 3, echoing)
+        rng = np.random.default_rng(2)
+        for who in ("nobody", "device", "station", "device", "device", "station"):
+            if who == "device":
+                device.close()
+                begin = len(station.heard)
+                turn(station, broker=bench.broker, until=lambda b=begin: len(station.heard) > b + int(rng.integers(1, 30)) * 97)
+                device = LockStep(bench.context, *where[1], SLOT, 3, echoing)
+            elif who == "station":
+                station.close()
+                for _ in range(int(rng.integers(1, 200))):
+                    device.work(), bench.broker.step()
+                    time.sleep(0.001)
+                station = LockStep(bench.context, *where[0], SLOT, 4, counting)
+            begin = len(station.heard)
+            turn(station, device, broker=bench.broker, until=lambda b=begin: len(station.heard) > b + 60 * SLOT)
+            assert offsets(station) == {3 * SLOT}, (who, bench.said[-6:], bench.broker.counts)

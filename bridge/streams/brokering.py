@@ -269,11 +269,12 @@ class Broker:
         """Take samples of a transmitter, as long as its airs have room for them."""
         peer = source.peer
         samples = None
+        came = peer.watch()
         if source.into:
             room = _WAITING_SAMPLES - max(air.ready(j) for air, j in source.into)
             samples = peer.take(ask=room > 0, say=self._say)
         # Who sent these had come before: only now is it certain to have been told.
-        if peer.watch():
+        if peer.watch() or came:
             source.counts.joined += 1
             source.taken, source.fresh, source.step = 0, True, None
             source.away = False  # who has just come is waited for
@@ -341,7 +342,7 @@ class Broker:
             return True
         full = [s for s, room in zip(taking, rooms, strict=True) if room == 0]
         empty = [s for j, s in present.items() if ready[j] == 0]
-        waits = len(empty) < len(present) or (ahead > 0 and any(s.peer.waiting == 0 and s.peer.asked() for s in taking))
+        waits = len(empty) < len(present) or (ahead > 0 and any(s.peer.waiting == 0 and s.peer.asked for s in taking))
         if not (waits and (empty or full)):
             direction.since = None
         elif direction.since is None:
@@ -413,10 +414,12 @@ class Broker:
                 # A radio that also sends begins here and now, so that what it sends is early, and never late.
                 sink.counts.dropped += peer.drop(sink.peer.waiting)
             sink.fresh, sink.zero = True, None
+            for sent, heard in self._radios:
+                if heard is sink:
+                    sent.step = None
             self._join_station(sink)
             self._say(f"{sink.name} at {peer.address} is here")
-        asked = peer.asked()
-        if asked and sink.away:
+        if peer.asked and sink.away:
             sink.away = False
             self._say(f"{sink.name} asks again")
         sent = peer.give()

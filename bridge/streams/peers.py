@@ -77,6 +77,8 @@ class AskedPeer:
     def _connect(self) -> None:
         self._socket = self._context.socket(zmq.REQ)
         _set(self._socket)
+        # A question is put to who is there, and never kept for somebody who may come.
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._asked = False
         self._not_before = 0.0
@@ -195,7 +197,7 @@ class AskingPeer:
         return [self._socket] if self._monitor is None else [self._socket, self._monitor]
 
     def watch(self) -> bool:
-        """Whether somebody new has asked since the last call."""
+        """Take the next question, where none is open. Returns whether it is of somebody new."""
         while self._monitor is not None and self._monitor.poll(0):
             recv_monitor_message(self._monitor)
             self._nudge_at = time.monotonic() + _NUDGE_S
@@ -204,7 +206,7 @@ class AskingPeer:
             for ahead in range(1, _NEWCOMERS + 1):
                 with suppress(zmq.ZMQError):
                     self._socket.send_multipart([_NUMBERED.pack(0, (self._last + ahead) % (1 << 32)), b"", b""], zmq.NOBLOCK)
-        self.asked()
+        self._listen()
         came, self._came = self._came, False
         return came
 
@@ -228,22 +230,27 @@ class AskingPeer:
             left -= min(left, len(piece))
         return lost
 
+    @property
     def asked(self) -> bool:
         """Whether a question is open."""
-        if self._envelope is None:
-            try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return False
-            who, body = parts[0], parts[-1]
-            if len(who) == _NUMBERED.size:
-                number = _NUMBERED.unpack(who)[1]
-                if 0 < (number - self._last) % (1 << 32) < 1 << 31:
-                    self._last, self._came = number, True
-            self._envelope = parts[:-1]
-            # Four bytes are a limit in samples; fewer, as srsRAN sends, ask for all there is.
-            self._limit = min(_LONGEST_REPLY, struct.unpack_from("=I", body)[0] or 1) if len(body) >= 4 else _LONGEST_REPLY
-        return True
+        return self._envelope is not None
+
+    def _listen(self) -> None:
+        """Take the next question, where none is open."""
+        if self._envelope is not None:
+            return
+        try:
+            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        who, body = parts[0], parts[-1]
+        if len(who) == _NUMBERED.size:
+            number = int(_NUMBERED.unpack(who)[1])
+            if 0 < (number - self._last) % (1 << 32) < 1 << 31:
+                self._last, self._came = number, True
+        self._envelope = parts[:-1]
+        # Four bytes are a limit in samples; fewer, as srsRAN sends, ask for all there is.
+        self._limit = min(_LONGEST_REPLY, struct.unpack_from("=I", body)[0] or 1) if len(body) >= 4 else _LONGEST_REPLY
 
     def give(self) -> int:
         """Answer an open question with what waits; return how many samples that was."""

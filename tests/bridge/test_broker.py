@@ -233,21 +233,34 @@ def test_radios_in_lock_step_keep_their_timing_when_either_is_restarted(tmp_path
     """An echo comes back exactly 3 slots late by the station's own count, for whoever has been away for however long."""
     with Bench(tmp_path, 1, down=True, stall_s=0.05) as bench:
         where = (bench.sent[0], bench.heard[0]), (bench.tx[0], bench.rx[0])
-        station = LockStep(bench.context, *where[0], SLOT, 4, counting)
-        device = LockStep(bench.context, *where[1], SLOT, 3, echoing)
+        radios = {
+            "station": LockStep(bench.context, *where[0], SLOT, 4, counting),
+            "device": LockStep(bench.context, *where[1], SLOT, 3, echoing),
+        }
         rng = np.random.default_rng(2)
-        for who in ("nobody", "device", "station", "device", "device", "station"):
-            if who == "device":
-                device.close()
-                begin = len(station.heard)
-                turn(station, broker=bench.broker, until=lambda b=begin: len(station.heard) > b + int(rng.integers(1, 30)) * 97)
-                device = LockStep(bench.context, *where[1], SLOT, 3, echoing)
-            elif who == "station":
-                station.close()
+
+        def heard() -> int:
+            return len(radios["station"].heard)
+
+        def joined(name: str) -> int:
+            return sum(counts.joined for end, counts in bench.broker.counts.items() if end.startswith(name))
+
+        def go_on(*names: str, until) -> None:
+            turn(*(radios[name] for name in names), broker=bench.broker, until=until)
+
+        for name, times in (("nobody", 0), ("device", 4), ("station", 4), ("device", 6), ("device", 8), ("station", 6)):
+            if name != "nobody":
+                radios.pop(name).close()
+            if name == "device":
+                enough = heard() + int(rng.integers(1, 30)) * 97
+                go_on("station", until=lambda least=enough: heard() >= least)
+                radios[name] = LockStep(bench.context, *where[1], SLOT, 3, echoing)
+            elif name == "station":
                 for _ in range(int(rng.integers(1, 200))):
-                    device.work(), bench.broker.step()
+                    radios["device"].work(), bench.broker.step()
                     time.sleep(0.001)
-                station = LockStep(bench.context, *where[0], SLOT, 4, counting)
-            begin = len(station.heard)
-            turn(station, device, broker=bench.broker, until=lambda b=begin: len(station.heard) > b + 60 * SLOT)
-            assert offsets(station) == {3 * SLOT}, (who, bench.said[-6:], bench.broker.counts)
+                radios[name] = LockStep(bench.context, *where[0], SLOT, 4, counting)
+            go_on(*radios, until=lambda who=name, least=times: joined(who) >= least)
+            enough = heard() + 60 * SLOT
+            go_on(*radios, until=lambda least=enough: heard() >= least)
+            assert offsets(radios["station"]) == {3 * SLOT}, (name, bench.said[-6:], bench.broker.counts)

@@ -300,10 +300,11 @@ class Broker:
         source.taken += len(samples)
         source.counts.late += late
         source.counts.passed += len(samples) - late
+        if source.away:
+            # Also where they are late: only who is waited for can catch up.
+            source.away = False
+            self._say(f"{source.name} sends again")
         if late < len(samples):
-            if source.away:
-                source.away = False
-                self._say(f"{source.name} sends again")
             for each, i in source.into:
                 each.push(i, samples[late:])
 

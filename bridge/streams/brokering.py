@@ -415,9 +415,9 @@ class Broker:
                 # A radio that also sends begins here and now, so that what it sends is early, and never late.
                 sink.counts.dropped += peer.drop(sink.peer.waiting)
             sink.fresh, sink.zero = True, None
-            for sent, heard in self._radios:
+            for source, heard in self._radios:
                 if heard is sink:
-                    sent.step = None
+                    source.step = None
             self._join_station(sink)
             self._say(f"{sink.name} at {peer.address} is here")
         if peer.asked and sink.away:

@@ -232,7 +232,8 @@ class StreamingAir:
         read = [[self._base(j, base) for j in range(self.transmitters)] for base in bases]
         ahead = self._paths.drift * (np.array(knots, np.float64) * self._grid)[:, None] - np.array(read)
         filters = delay_filters(self._delays - ahead[:, None, :, None], self._taps)
-        return (a[..., None] * filters).sum(axis=3).astype(np.complex64)
+        taps: Samples = (a[..., None] * filters).sum(axis=3).astype(np.complex64)
+        return taps
 
     def _coefficient(self, knot: int) -> Samples:
         """Coefficients [M, J, P] at a knot."""

@@ -81,7 +81,9 @@ class StreamingAir:
             grid = min(grid, _TURNS_BETWEEN_KNOTS * rate_hz / paths.doppler_hz)
         if self._drifts:
             grid = min(grid, _DELAY_BETWEEN_KNOTS / float(np.abs(paths.drift).max()))
-        self._grid = max(1, int(grid))
+        # An interval that just fills a transform costs the least per sample.
+        filling = (1 << int(np.log2(grid + self._taps))) - self._taps + 1
+        self._grid = filling if grid / 2 < filling <= grid else max(1, int(grid))
         self._filters = None if self._drifts else delay_filters(self._delays, self._taps).astype(np.complex64)
         self._queues = [SampleQueue(int(w) + self._taps + 2) for w in self._whole]
         self._turn_in, self._turn_out, self._noise = turn_in, turn_out, noise
@@ -198,9 +200,14 @@ class StreamingAir:
             heard = ifft(np.einsum("mjs,ijs->ims", self._still[size][0], spectra))
             parts = [heard]
         else:
-            before, after = self._taps_of(knots)
-            assert after is not None
-            weights = self._spectrum(np.stack((before, after - before)), size)
+            # Intervals follow one another: where no clock drifts, one ends with the taps with which the next begins.
+            if self._drifts:
+                before, after = (self._spectrum(self._taps_at(at, knots), size) for at in (knots, [k + 1 for k in knots]))
+            else:
+                at = [*knots, knots[-1] + 1]
+                spectrum = self._spectrum(self._taps_at(at, at), size)
+                before, after = spectrum[:-1], spectrum[1:]
+            weights = np.stack((before, after - before))
             parts = list(ifft((weights * spectra[:, None]).sum(axis=3)))
         for i, (_, skip, place) in enumerate(pieces):
             length = place.stop - place.start

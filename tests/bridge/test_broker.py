@@ -98,12 +98,13 @@ def test_a_transmitter_that_stalls_counts_as_silence_after_the_stated_time_and_i
         began = time.monotonic()
         turn(*devices, heard, broker=bench.broker, until=lambda: heard.count == 2000)
         assert 0.15 < time.monotonic() - began < 2.0
-        for device in devices:
-            device.send(ones)
+        devices[1].send(ones)
+        stalled = counts["device 1's transmitter"]
+        turn(*devices, heard, broker=bench.broker, until=lambda: stalled.passed == 2000)
+        devices[0].send(ones)
         turn(*devices, heard, broker=bench.broker, until=lambda: heard.count == 3000)
         assert np.array_equal(heard.samples, np.repeat([2, 1, 2], 1000))
-        counts = bench.broker.counts["device 1's transmitter"]
-        assert (counts.silence, counts.stalls, counts.passed) == (1000, 1, 2000)
+        assert (stalled.silence, stalled.stalls, stalled.passed) == (1000, 1, 2000)
         assert any("device 1's transmitter" in line and "silence" in line for line in bench.said)
 
 

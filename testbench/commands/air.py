@@ -64,3 +64,19 @@ def keys(
 
     generate_keys(str(folder))
     typer.echo(f"keys are in {folder}; keep the secret ones secret, see docs/protocol.md")
+
+
+@app.command("broker")
+def broker(
+    file: Annotated[Path, typer.Argument(help="TOML with the sections [broker] and [link]; see docs/broker.md.")],
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0, help="Serve so long; otherwise until interrupted.")
+    ] = None,
+    every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between lines that tell the rate.")] = 10.0,
+) -> None:
+    """Carry samples between others' radios (srsRAN's ZeroMQ, GNU Radio's REQ/REP), each through a channel of its own."""
+    from testbench.broker.command import serve
+    from testbench.broker.settings import load
+
+    serve(load(file, overrides), say=lambda line: print(line, flush=True), seconds=seconds, every_s=every_s)

@@ -1,0 +1,1 @@
+"""Channels over sample streams without borders, in numpy: the same samples in however many pieces they come."""

@@ -1,0 +1,1 @@
+"""The broker between others' radios: its settings and what a person runs."""

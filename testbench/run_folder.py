@@ -144,6 +144,8 @@ class RunFolder:
                     data.pop(section)
                 for setting in ("strict", "ledger", "ledger_epsilon"):
                     data["privacy"].pop(setting, None)
+                for setting in PATIENCE:
+                    data["stream"].pop(setting, None)
                 data["federation"].pop("rounds")  # a run may be made longer
             if before != now:
                 raise RunFolderError(

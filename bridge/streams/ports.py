@@ -79,6 +79,7 @@ class SendPort:
         self._owed: int | None = None
         self.heard = config.kind != "pub_sub"  # whether somebody listens, as far as it can be known
         self.sent = 0  # samples handed to ZeroMQ
+        self.queued = 0  # samples taken, whether they left or not
 
     @property
     def idle(self) -> bool:
@@ -95,6 +96,7 @@ class SendPort:
         limit = SRSRAN_ITEMS if self._kind == "srsran" else LARGEST_ITEMS
         self._pending.extend(samples[first : first + limit] for first in range(0, len(samples), limit))
         self._tags.extend(tags)
+        self.queued += len(samples)
 
     def service(self) -> bool:
         """Send what can be sent now. Returns whether anything moved."""

@@ -116,7 +116,9 @@ class WaveformCarrier:
 
         Diagnostics: ``preamble_metric`` (NaN where the air lost the slot), and ``timing_s`` and ``frequency_hz``, the common
         offsets that the receiver found and removed (NaN where it found none, zero where it trusts the slot clock); where noise
-        is fresh, ``transmissions``, how often the round was handed to the air.
+        is fresh, ``transmissions``, how often the round was handed to the air. An air that measures its path (``measured``: name
+        -> number) adds what it says; with a measured noise power ``stream_n0``, also ``stream_power``, the received power less
+        that noise and not the configured one.
         """
         rounds, devices, scalars, resources = prepared.coefficients.shape
         antennas = sounded.shape[1]
@@ -136,6 +138,9 @@ class WaveformCarrier:
             if samples is None:
                 missed[i] = True
                 continue
+            measured = getattr(self._air, "measured", {})
+            for name, value in measured.items():
+                found.setdefault(name, np.full(rounds, np.nan))[i] = value
             reception = receive(layout, samples, n0)
             found["preamble_metric"][i] = reception.metric
             missed[i] = not reception.found
@@ -146,6 +151,9 @@ class WaveformCarrier:
             noisy[i] = reception.statistics
             vector = None if prepared.vector is None else prepared.vector[i : i + 1]
             power[i] = _unbiased_power(noisy[i], vector, n0)
+            if "stream_n0" in measured:
+                unbiased = _unbiased_power(noisy[i], vector, measured["stream_n0"])
+                found.setdefault("stream_power", np.full(rounds, np.nan))[i] = unbiased
         return Carried(noisy, power, missed, found if self.keyed else {**found, "transmissions": sent})
 
     def _slot(self, layout: BurstLayout, first: int, prepared: Prepared, sounded: Complexes, index: int) -> Complexes | None:

@@ -31,6 +31,7 @@ def show_result(console: Console, result: RunResult) -> None:
         f"NMSE {_number(summary['nmse_db'], 'dB')}, "
         f"{summary['lost_rounds']} of {summary['rounds']} rounds lost",
         f"uplink    {uses(summary)} a round for all {summary['devices']} devices",
+        *stream_lines(summary),
         *privacy_lines(summary),
         f"cost      {summary['wall_s']:.0f} s{_since(summary['resumed_from_round'])}, {summary['peak_rss_mib'] or 0:.0f} MiB",
         f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
@@ -47,6 +48,19 @@ def uses(summary: dict[str, Any]) -> str:
     counts = {word: summary[f"{kind}_symbols_per_round"] for kind, word in kinds.items()}
     words = [f"{count} {word}" for word, count in counts.items() if count or word in ("payload", "pilot")]
     return " and ".join([", ".join(words[:-1]), words[-1]]) + " symbols"
+
+
+def stream_lines(summary: dict[str, Any]) -> list[str]:
+    """What was measured of a signal path, beside what the link was told; nothing where there was none."""
+    if summary.get("measured_n0") is None:
+        return []
+    return [
+        f"measured  N0 {summary['measured_n0']:.3g} (configured {summary['n0']:.3g}), SNR of a full-scale symbol "
+        f"{_number(summary['measured_snr_max_db'], 'dB')} (configured {_number(summary['snr_max_db'], 'dB')}), received SNR "
+        f"{_number(summary['measured_received_snr_db'], 'dB')}",
+        f"stream    latency {summary['stream_latency_samples']:g} samples, withheld {summary['stream_withheld_samples']:g}, "
+        f"branches apart by {summary['stream_step_samples']:g}",
+    ]
 
 
 def privacy_lines(summary: dict[str, Any]) -> list[str]:

@@ -311,10 +311,23 @@ class StreamExchange:
         if why is not None:
             raise FlowgraphGone(why)
         if left <= 0:
-            raise StreamSilent(f"the flowgraph {what} before the deadline; it hangs, loses samples, or changes their rate")
+            raise StreamSilent(f"the flowgraph {what} before the deadline; {self._guess()}")
         for port in self._senders:
             self._poller.register(port.socket, zmq.POLLIN | zmq.POLLOUT if port.waits_for_room else zmq.POLLIN)
         self._poller.poll(math.ceil(1e3 * min(left, most_s)))
+
+    def _guess(self) -> str:
+        """Why nothing comes, as far as it shows."""
+        deaf = [port.address for port in self._senders if not port.asked]
+        if deaf:
+            return (
+                f"nobody asked for samples at {deaf[0]}: no flowgraph runs that connects there, or its REQ socket still waits for "
+                "the answer to an earlier question, which it does for ever: restart the flowgraph"
+            )
+        full = [port.address for port in self._senders if port.waits_for_room]
+        if full:
+            return f"nobody takes samples at {full[0]}: no flowgraph runs that is connected there, or it hangs"
+        return "it hangs, loses samples, or changes their rate"
 
     def _join(self, until: float) -> None:
         """Publish zeros until every subscription, ours and the flowgraph's, has taken effect."""
@@ -340,8 +353,10 @@ class StreamExchange:
 
     def close(self) -> None:
         """Close all sockets at once."""
-        for socket in self._sockets():
-            socket.close(0)
+        for port in self._senders:
+            port.close()
+        for inlet in self._receivers:
+            inlet.socket.close(0)
         self._context.term()
 
     def _sockets(self) -> list[zmq.Socket[bytes]]:

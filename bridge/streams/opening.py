@@ -31,6 +31,8 @@ Samples = npt.NDArray[np.complex64]
 # Lengths of the patterns, tried one after the other: each is found at 9 dB less than the one before.
 _LENGTHS = (1024, 8192, 65536)
 _GAP, _REST = 256, 512
+# Median power of what is heard below which noise cannot hide a pattern.
+_QUIET = 1e-4
 # Zeros that push patterns out of a flowgraph which holds samples of an earlier run.
 _PUSHES = (16384, 131072)
 # A whole pattern block of all devices is no longer than this.
@@ -168,7 +170,7 @@ def _located(
             break
         at, since = stream.ledger.sent, list(stream.ledger.received)
         heard = stream.trip(pattern.block(config.level), until, stated)
-        for push in (0, *(() if fresh else _PUSHES)):
+        for push in (0, *(() if fresh or length != _LENGTHS[0] else _PUSHES)):
             if push:
                 more = stream.trip(np.zeros((stream.devices, push), np.complex64), until, stated)
                 heard = [np.concatenate(pair) for pair in zip(heard, more, strict=True)]
@@ -179,6 +181,9 @@ def _located(
                 lag = since[0] - at
                 return pattern, _Tapes(heard, lag), [best[k] for k in range(stream.devices)]
             _refuse_another_rate(stream, until, always=True)
+        # Longer ones help against noise, and where there is next to none, the pattern is not there.
+        if max(float(np.median(np.square(np.abs(tape)))) if len(tape) else 0.0 for tape in heard) < _QUIET * config.level**2:
+            break
     k = missing[0]
     raise StreamConfigError(
         f"the pattern of device {k} does not come back{'' if len(missing) < stream.devices else ', nor that of any device'}: its "
@@ -251,9 +256,12 @@ def _withheld(stream: StreamExchange, config: StreamConfig, until: float) -> int
         return stated if seen[0] >= 0 else seen[0]
     if seen[0] <= 0:
         return min(seen[0], ledger.sent - max(ledger.received))
+    returned = [min(ledger.received)]
     for count in (4099, 2347):
         stream.trip(np.zeros((stream.devices, count), np.complex64), until, None)
         seen.append(ledger.sent - min(ledger.received))
-    # A block that passes whole vectors keeps another number each time.
-    whole = math.gcd(*ledger.received, stream.antennas and min(ledger.received)) if len(set(seen)) > 1 else 1
-    return max(seen) + (max(seen) if len(set(seen)) > 1 and whole == 1 else whole - 1)
+        returned.append(min(ledger.received))
+    if len(set(seen)) == 1:
+        return seen[0]
+    # A block that passes whole vectors keeps another number each time, up to a vector less one on top of what others keep.
+    return max(seen) + math.gcd(*returned) - 1

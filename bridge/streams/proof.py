@@ -21,10 +21,13 @@ Samples = npt.NDArray[np.complex64]
 
 # Of a pattern's samples, before `level`: below the peak of a burst's preamble.
 AMPLITUDE = 0.125
-# Samples that are correlated coherently.
-PIECE = 128
+# Samples that are correlated coherently, and in patterns so long that only much noise asks for them.
+PIECE, LONG_PIECE = 128, 1024
+_LONG = 32768
 # A peak counts as found from here on, above the mean of all lags, in standard deviations of that statistic.
 _STANDS_OUT = 7.0
+# And above what samples of the same power give, in standard deviations: over 10^5 lags, one in a hundred.
+_ABOVE_LOCAL = 9.0
 # Of the strongest tap's power: from here on another one belongs to the channel.
 _TAP = 0.25
 
@@ -65,8 +68,8 @@ class Pattern:
 class Branch:
     """What a stream does to one device on its way to one antenna.
 
-    ``lag_samples``: by how many samples it arrives later than it was sent, counted on both sides. ``gain``: complex, of the
-    strongest path. ``cycles_per_sample``: carrier offset. ``stands_out``: by how many standard deviations the pattern did.
+    ``lag_samples``: by how many samples it arrives later than it was sent, counted on both sides. ``gain``: complex, its
+    phase that of the strongest tap, its power that of all within 8 samples. ``cycles_per_sample``: carrier offset. ``stands_out``: by how many standard deviations the pattern did.
     ``spread_samples``: from the first to the last path.
     """
 
@@ -87,7 +90,7 @@ def search(pattern: Pattern, device: int, antenna: int, received: Samples, level
     from scipy.fft import fft, ifft, next_fast_len
 
     known = pattern.sequence(device)
-    piece = min(PIECE, len(known))
+    piece = LONG_PIECE if len(known) >= _LONG else min(PIECE, len(known))
     pieces = len(known) // piece
     lags = len(received) - len(known) + 1
     if lags < 1:
@@ -109,12 +112,20 @@ def search(pattern: Pattern, device: int, antenna: int, received: Samples, level
     least = floor + _STANDS_OUT * spread * (1.0 + 1.0 / pieces)
     if stands_out < _STANDS_OUT * (1.0 + 1.0 / pieces):
         return None
+    # The same against what is there: samples that are no pattern give 1, and a mean of exponential variables about it.
+    here = received[at : at + pieces * piece].reshape(pieces, piece)
+    local = float(np.vdot(here, here).real)
+    if power[at] < local * (1.0 + _ABOVE_LOCAL / np.sqrt(pieces)):
+        return None
     taps = np.flatnonzero(power >= max(_TAP * power[at], least))
     taps = taps[np.abs(taps - at) <= max(PIECE, pattern.gap)]
-    here = received[at : at + pieces * piece].reshape(pieces, piece)
     inner = (here * np.conj(known[: pieces * piece]).reshape(pieces, piece)).sum(axis=1) / piece
     turn = float(np.angle((inner[1:] * np.conj(inner[:-1])).sum())) if pieces > 1 else 0.0
-    gain = complex((inner * np.exp(-1j * turn * np.arange(pieces))).mean()) / (AMPLITUDE * level)
+    phase = float(np.angle((inner * np.exp(-1j * turn * np.arange(pieces))).sum()))
+    # The energy of a delay in fractions of a sample lies in several taps.
+    near = power[max(0, at - 8) : at + 9]
+    energy = max(float((near[near > least] - floor).sum()), float(power[at]) - floor) / (pieces * piece**2)
+    gain = complex(np.sqrt(energy) * np.exp(1j * phase)) / (AMPLITUDE * level)
     lag = at - pattern.start(device)
     return Branch(device, antenna, lag, gain, turn / (2 * np.pi * piece), stands_out, int(taps[-1] - taps[0]))
 

@@ -228,12 +228,22 @@ LOCAL = {"send": ("tcp://127.0.0.1:5501",), "receive": ("tcp://127.0.0.1:5600",)
     ({"send": LOCAL["send"]}, "go together"),
     ({**LOCAL, "kind": "srsran", "pass_tags": True}, "srsran"),
     ({**LOCAL, "key": "a"}, "pub_sub"),
+    ({"send": ("tcp://*:15501",), "receive": LOCAL["receive"]}, "srsRAN's spelling.*tcp://127.0.0.1:15501, which a peer"),
+    ({"send": LOCAL["send"], "receive": ("tcp://*:5600",)}, "a socket that connects needs one: write tcp://127.0.0.1:5600"),
+    ({"send": LOCAL["send"], "receive": LOCAL["send"]}, r"send\[0\] and receive\[0\] are both .*hear itself"),
+    ({"send": ("tcp://127.0.0.1:5501", "tcp://localhost:5501"), "receive": LOCAL["receive"]}, r"send\[0\] and send\[1\]"),
     ({**LOCAL, "deadline": 1.0}, "deadline: there is no such setting.*deadline_s"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_in_one_sentence(settings, message):
     with pytest.raises(StreamConfigError, match=message) as caught:
         StreamConfig.of(settings, "stream.toml")
     assert "\n" not in str(caught.value)
+
+
+def test_who_asks_an_air_server_waits_for_as_long_as_a_start_may_take():
+    config = StreamConfig(**LOCAL, start_timeout_s=30.0, deadline_s=4.0)
+    assert config.slowest_s > 30.0 + 2 * 4.0
+    assert (config.latency_samples, config.withheld_samples) == ("auto", "auto")
 
 
 def test_insecure_addresses_need_the_word():

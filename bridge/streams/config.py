@@ -137,7 +137,11 @@ def _one_spelling(address: str, name: str, bound: bool) -> str:
         here = f"tcp://127.0.0.1:{port}"
         raise ValueError(
             f"{address} in {name} is srsRAN's spelling for every address of this machine; "
-            + (f"write {here}, which a peer on this machine reaches" if bound else f"a socket that connects needs one: write {here}")
+            + (
+                f"write {here}, which a peer on this machine reaches"
+                if bound
+                else f"a socket that connects needs one: write {here}"
+            )
         )
     return f"tcp://127.0.0.1:{port}" if host == "localhost" else address
 

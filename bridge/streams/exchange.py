@@ -198,7 +198,9 @@ class StreamExchange:
         for branch in known.branches:
             now = search(pattern, branch.device, branch.antenna, out[branch.antenna], config.level)
             if now is None:
-                raise OutOfStep(f"the pattern of device {branch.device} is no longer where it was; its branch lost or gained samples")
+                raise OutOfStep(
+                    f"the pattern of device {branch.device} is no longer where it was; its branch lost or gained samples"
+                )
             step = now.lag_samples + self._latency - branch.lag_samples
             if abs(step) > 1 + branch.spread_samples:
                 raise OutOfStep(f"the branch of device {branch.device} {'gained' if step > 0 else 'lost'} {abs(step)} samples")

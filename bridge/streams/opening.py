@@ -79,9 +79,7 @@ def opening_samples(devices: int) -> int:
     return Pattern(devices, _LENGTHS[0], _GAP, _REST, 0).samples
 
 
-def opened(
-    stream: StreamExchange, config: StreamConfig, until: float, *, fresh: bool, before: Proof | None
-) -> Proof:
+def opened(stream: StreamExchange, config: StreamConfig, until: float, *, fresh: bool, before: Proof | None) -> Proof:
     """Measure every branch; bring branches that hold samples of an earlier run into step; compare with what is stated.
 
     Raises:
@@ -130,12 +128,8 @@ def opened(
         at = pattern.start(branch.device) + branch.lag_samples - tapes.lag
         known = pattern.sequence(branch.device)
         metrics.append(metric_at(known, tapes.heard[branch.antenna][at : at + len(known)]))
-    noise = [
-        noise_power(pattern, heard, [_moved(b, -tapes.lag) for b in branches], config.level) for heard in tapes.heard
-    ]
-    return Proof(
-        tuple(branches), latency, withheld, float(np.mean(noise)), tuple(metrics), pattern.length, tuple(realigned)
-    )
+    noise = [noise_power(pattern, heard, [_moved(b, -tapes.lag) for b in branches], config.level) for heard in tapes.heard]
+    return Proof(tuple(branches), latency, withheld, float(np.mean(noise)), tuple(metrics), pattern.length, tuple(realigned))
 
 
 @dataclass(frozen=True)
@@ -158,19 +152,17 @@ def _moved(branch: Branch, by: int) -> Branch:
     )
 
 
-def _located(
-    stream: StreamExchange, config: StreamConfig, until: float, fresh: bool
-) -> tuple[Pattern, _Tapes, list[Branch]]:
+def _located(stream: StreamExchange, config: StreamConfig, until: float, fresh: bool) -> tuple[Pattern, _Tapes, list[Branch]]:
     """Every device's branch at the antenna that hears it best; lags between the counts of both sides."""
     stated = config.withheld_samples if isinstance(config.withheld_samples, int) else None
     missing: list[int] = []
-    for length in _LENGTHS:
+    for attempt, length in enumerate((_LENGTHS[0], *_LENGTHS)):  # once more as it was: a radio may have been late
         pattern = Pattern(stream.devices, length, _GAP, _REST, secrets.randbits(62))
         if pattern.samples > _LONGEST:
             break
         at, since = stream.ledger.sent, list(stream.ledger.received)
         heard = stream.trip(pattern.block(config.level), until, stated)
-        for push in (0, *(() if fresh or length != _LENGTHS[0] else _PUSHES)):
+        for push in (0, *(() if fresh or attempt else _PUSHES)):
             if push:
                 more = stream.trip(np.zeros((stream.devices, push), np.complex64), until, stated)
                 heard = [np.concatenate(pair) for pair in zip(heard, more, strict=True)]
@@ -182,7 +174,7 @@ def _located(
                 return pattern, _Tapes(heard, lag), [best[k] for k in range(stream.devices)]
             _refuse_another_rate(stream, until, always=True)
         # Longer ones help against noise, and where there is next to none, the pattern is not there.
-        if max(float(np.median(np.square(np.abs(tape)))) if len(tape) else 0.0 for tape in heard) < _QUIET * config.level**2:
+        if attempt and max(float(np.median(np.square(np.abs(tape)))) if len(tape) else 0.0 for tape in heard) < _QUIET * config.level**2:
             break
     k = missing[0]
     raise StreamConfigError(
@@ -192,9 +184,7 @@ def _located(
     )
 
 
-def _best(
-    pattern: Pattern, heard: Sequence[Samples], lags: Sequence[int], level: float
-) -> tuple[dict[int, Branch], list[int]]:
+def _best(pattern: Pattern, heard: Sequence[Samples], lags: Sequence[int], level: float) -> tuple[dict[int, Branch], list[int]]:
     best: dict[int, Branch] = {}
     for k in range(pattern.devices):
         for m, tape in enumerate(heard):

@@ -54,7 +54,8 @@ class Pattern:
     def sequence(self, device: int) -> Samples:
         """A device's pattern, of modulus 1. Shape [length]."""
         turns = np.random.default_rng((self.nonce, device)).integers(0, 4, self.length)
-        return np.exp(0.5j * np.pi * turns + 0.25j * np.pi).astype(np.complex64)
+        found: Samples = np.exp(0.5j * np.pi * turns + 0.25j * np.pi).astype(np.complex64)
+        return found
 
     def block(self, level: float) -> Samples:
         """What all devices send. Shape [devices, samples]."""

@@ -1,4 +1,4 @@
-"""Patterns prove where each branch of a stream is: against closed forms, and flowgraphs in this process that slip on purpose."""
+"""Patterns prove where each branch of a stream is: against closed forms, and flowgraphs here that slip on purpose."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def bursts(devices: int, count: int, seed: int = 0) -> Samples:
 class Adder:
     """A flowgraph in this process: branches are added by count, as GNU Radio does, each after ``play(k, all it heard)``."""
 
-    def __init__(self, devices: int, play: Callable[[int, Samples], Samples] = lambda k, heard: heard, withheld: int = 0) -> None:
+    def __init__(
+        self, devices: int, play: Callable[[int, Samples], Samples] = lambda k, heard: heard, withheld: int = 0
+    ) -> None:
         self.context = zmq.Context()
         self.inlets = [self.context.socket(zmq.PULL) for _ in range(devices)]
         self.outlet = self.context.socket(zmq.PUSH)
@@ -91,7 +93,9 @@ def test_a_pattern_is_found_where_it_is_with_its_gain_and_carrier_offset(lag, ga
     found = search(pattern, 0, 0, heard, 0.5)
     assert found.lag_samples == at + lag
     # A carrier offset takes sinc(cycles * piece) of the gain; noise leaves 1 / sqrt(1024 SNR) of error.
-    assert abs(found.gain) == pytest.approx(abs(gain) * abs(np.sinc(cycles * 128)), abs=0.002 + 4 * np.sqrt(n0 / 1024) / AMPLITUDE)
+    assert abs(found.gain) == pytest.approx(
+        abs(gain) * abs(np.sinc(cycles * 128)), abs=0.002 + 4 * np.sqrt(n0 / 1024) / AMPLITUDE
+    )
     assert found.cycles_per_sample == pytest.approx(cycles, abs=1e-6 + 2e-4 * (n0 > 0))
     assert search(Pattern(2, 1024, 256, 512, 98), 0, 0, heard, 0.5) is None  # another opening's
 
@@ -228,13 +232,7 @@ def test_noise_alone_never_costs_a_slot():
     """Noise as strong as what is sent: 300 slots, none lost, and N0 measured to what 300 x 32 samples allow."""
     rng = np.random.default_rng(0)
     scale = np.sqrt(0.05)
-
-    def play(k: int, heard: Samples) -> Samples:
-        return heard
-
-    with Adder(2, play) as adder:
-        run = adder._run
-        del run
+    with Adder(2) as adder:
         original = adder.outlet.send
 
         def noisy(data: bytes) -> None:

@@ -116,9 +116,9 @@ class WaveformCarrier:
 
         Diagnostics: ``preamble_metric`` (NaN where the air lost the slot), and ``timing_s`` and ``frequency_hz``, the common
         offsets that the receiver found and removed (NaN where it found none, zero where it trusts the slot clock); where noise
-        is fresh, ``transmissions``, how often the round was handed to the air. An air that measures its path (``measured``: name
-        -> number) adds what it says; with a measured noise power ``stream_n0``, also ``stream_power``, the received power less
-        that noise and not the configured one.
+        is fresh, ``transmissions``, how often the round was handed to the air. An air that measures its path (``measured``:
+        name -> number) adds what it says; with a measured noise power ``stream_n0``, also ``stream_power``, the received power
+        less that noise and not the configured one.
         """
         rounds, devices, scalars, resources = prepared.coefficients.shape
         antennas = sounded.shape[1]

@@ -77,9 +77,7 @@ class StreamConfig(BaseModel):
             if address in where[:i]:
                 first = where.index(address)
                 a, b = (f"send[{n}]" if n < len(self.send) else f"receive[{n - len(self.send)}]" for n in (first, i))
-                raise ValueError(
-                    f"{a} and {b} are both {address}, and a stream would hear itself or share its samples; give each its own address"
-                )
+                raise ValueError(f"{a} and {b} are both {address}, and a stream would hear itself; give each its own")
         return self
 
     @property
@@ -89,7 +87,7 @@ class StreamConfig(BaseModel):
 
     @property
     def slowest_s(self) -> float:
-        """How long one slot may take at most: a start that is waited for, a slot, and a proof after it, with a second to spare."""
+        """How long one slot may take at most: a start, a slot and a proof after it, and a second to spare."""
         return self.start_timeout_s + 2 * self.deadline_s + 1.0
 
     @classmethod

@@ -323,7 +323,7 @@ class StreamExchange:
         deaf = [port.address for port in self._senders if not port.asked]
         if deaf:
             return (
-                f"nobody asked for samples at {deaf[0]}: no flowgraph runs that connects there, or its REQ socket still waits for "
+                f"nobody asked for samples at {deaf[0]}: no flowgraph connects there, or its REQ socket still waits for "
                 "the answer to an earlier question, which it does for ever: restart the flowgraph"
             )
         full = [port.address for port in self._senders if port.waits_for_room]

@@ -1,8 +1,8 @@
 """The opening of a stream: where each branch is, measured, and compared with what the settings and an earlier opening say.
 
-A flowgraph that runs already may hold samples of an earlier run, more in one branch than in another where it adds by count. Such a
-branch looks like one with a delay. The two are told apart by an experiment: zeros sent to the *other* branches alone let a sum
-go on if samples wait there, and are swallowed if they do not.
+A flowgraph that runs already may hold samples of an earlier run, more in one branch than in another where it adds by count.
+Such a branch looks like one with a delay. The two are told apart by an experiment: zeros sent to the *other* branches alone let
+a sum go on if samples wait there, and are swallowed if they do not.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Proof:
     """What an opening measured.
 
     ``branches``: one per device, at the antenna that hears it best. ``latency_samples``: by which a slot is looked for later.
-    ``withheld_samples``: what the flowgraph keeps until more follows; negative where more returned than was sent, by a block that
-    puts samples in front or from an earlier run. ``n0``: variance of one complex sample of noise, ``level`` divided out.
+    ``withheld_samples``: what the flowgraph keeps until more follows; negative where more returned than was sent, by a block
+    that puts samples in front or from an earlier run. ``n0``: variance of one complex sample of noise, ``level`` divided out.
     ``metrics``: share of a pattern's power that it explains, per branch. ``pattern_samples``: the length that was found.
     ``realigned``: zeros sent to each device's branch to bring the branches into step again.
     """
@@ -103,7 +103,7 @@ def opened(stream: StreamExchange, config: StreamConfig, until: float, *, fresh:
         if before is not None and max(off) - min(off) > slack:
             k = int(np.argmax(np.abs(np.array(off) - int(np.median(off)))))
             raise OutOfStep(
-                f"the branch of device {k} is {off[k] - int(np.median(off)):+d} samples away from where it was before; restart the "
+                f"the branch of device {k} is {off[k] - int(np.median(off)):+d} samples away from where it was; restart the "
                 "flowgraph"
             )
         if any(realigned):
@@ -174,11 +174,12 @@ def _located(stream: StreamExchange, config: StreamConfig, until: float, fresh: 
                 return pattern, _Tapes(heard, lag), [best[k] for k in range(stream.devices)]
             _refuse_another_rate(stream, until, always=True)
         # Longer ones help against noise, and where there is next to none, the pattern is not there.
-        if attempt and max(float(np.median(np.square(np.abs(tape)))) if len(tape) else 0.0 for tape in heard) < _QUIET * config.level**2:
+        usual = max(float(np.median(np.square(np.abs(tape)))) if len(tape) else 0.0 for tape in heard)
+        if attempt and usual < _QUIET * config.level**2:
             break
-    k = missing[0]
+    k, whose = missing[0], "" if len(missing) < stream.devices else ", nor that of any device"
     raise StreamConfigError(
-        f"the pattern of device {k} does not come back{'' if len(missing) < stream.devices else ', nor that of any device'}: its "
+        f"the pattern of device {k} does not come back{whose}: its "
         "branch is not connected, or noise, a changed sample type or a block that holds samples hides it; compare with the "
         "passthrough flowgraph (pairzero sdr start passthrough)"
     )
@@ -209,13 +210,13 @@ def _refuse_another_rate(stream: StreamExchange, until: float, *, always: bool =
     for antenna, count in enumerate(gained):
         if abs(count / block - 1.0) > _RATE:
             raise StreamBroken(
-                f"antenna {antenna}: {ledger.received[antenna] - received[antenna]} samples returned of {ledger.sent - sent} sent; "
-                "sample rates at both ends must match, so take out what resamples, and nobody else may send there"
+                f"antenna {antenna}: {ledger.received[antenna] - received[antenna]} samples returned of {ledger.sent - sent} "
+                "sent; sample rates at both ends must match, so take out what resamples, and nobody else may send there"
             )
 
 
 def _aligned(stream: StreamExchange, off: Sequence[int], until: float, fresh: bool) -> list[int]:
-    """Zeros that were sent to each branch to bring them into step; none where differences are delays and no samples that wait."""
+    """Zeros that were sent to each branch to bring them into step; none where differences are delays."""
     if fresh:
         return [0] * len(off)
     pads = [max(off) - lag for lag in off]

@@ -1,7 +1,7 @@
 """Known patterns, one per device, from which a stream proves what it does to each branch.
 
-A pattern is a pseudo-random sequence of constant modulus, sent by one device after the other, each with its own; a number that is
-new at every opening tells it from whatever a flowgraph still holds of an earlier run. It carries nothing of a payload.
+A pattern is a pseudo-random sequence of constant modulus, sent by one device after the other, each with its own; a number that
+is new at every opening tells it from whatever a flowgraph still holds of an earlier run. It carries nothing of a payload.
 
 It is found by correlation in pieces, whose powers are added, so that a carrier offset below 1/(2 PIECE) cycles per sample does
 not hide it; from the pieces' phases follow that offset and the gain.
@@ -34,7 +34,7 @@ _TAP = 0.25
 
 @dataclass(frozen=True)
 class Pattern:
-    """Patterns of K devices in turn: ``gap`` zeros, then for each device ``length`` samples and ``gap`` zeros, then ``rest``."""
+    """Patterns of K devices in turn: ``gap`` zeros, for each device ``length`` samples and ``gap`` zeros, then ``rest``."""
 
     devices: int
     length: int
@@ -70,7 +70,8 @@ class Branch:
     """What a stream does to one device on its way to one antenna.
 
     ``lag_samples``: by how many samples it arrives later than it was sent, counted on both sides. ``gain``: complex, its
-    phase that of the strongest tap, its power that of all within 8 samples. ``cycles_per_sample``: carrier offset. ``stands_out``: by how many standard deviations the pattern did.
+    phase that of the strongest tap, its power that of all within 8 samples. ``cycles_per_sample``: carrier
+    offset. ``stands_out``: by how many standard deviations the pattern did.
     ``spread_samples``: from the first to the last path.
     """
 

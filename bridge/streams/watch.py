@@ -1,8 +1,8 @@
 """Between openings: whether a slot that came back can be trusted, at next to no cost.
 
-Two things are looked at. Every few slots a short pattern per device follows the slot, so that all patterns together take at most
-2 % of the samples. And of every slot: how much of what returned is no sum of what was sent, once the noise is taken off. Neither
-decides. Where one is odd, long patterns are sent at once (``StreamExchange.prove``), and these decide.
+Two things are looked at. Every few slots a short pattern per device follows the slot, so that all patterns together take at
+most 2 % of the samples. And of every slot: how much of what returned is no sum of what was sent, once the noise is taken off.
+Neither decides. Where one is odd, long patterns are sent at once (``StreamExchange.prove``), and these decide.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class PathReport:
 def _config(scenario: Scenario) -> StreamConfig:
     if not scenario.stream.on:
         raise TestbenchError(
-            "this scenario has no signal path to probe: name one in its section [stream], say --set stream.flowgraph=passthrough"
+            "this scenario has no signal path to probe: name one in its section [stream]: --set stream.flowgraph=passthrough"
         )
     stated = scenario.stream.resolved(scenario.link, scenario.seed)
     # What the scenario says is to be measured, and not to be believed.
@@ -105,7 +105,7 @@ def show_probe(console: Console, scenario: Scenario, report: PathReport) -> None
     """Print the table of branches, what holds for all, and the section that fits."""
     rate, addresses = scenario.link.burst.sample_rate_hz, scenario.stream.send
     table = Table(box=None, pad_edge=False, title="what the path does to each device", title_justify="left")
-    names = ("device", "antenna", "latency", "gain [dB]", "phase [deg]", "CFO [Hz]", "spread", "SNR max [dB]")
+    names = ("device", "antenna", "latency", "gain, dB", "phase, deg", "CFO, Hz", "spread", "SNR max, dB")
     for name in names:
         table.add_column(name, justify="right")
     for branch in report.proof.branches:
@@ -129,8 +129,8 @@ def show_probe(console: Console, scenario: Scenario, report: PathReport) -> None
         f"{scenario.link.snr_max_db:g})",
         f"count     {report.returned:.4f} samples return per sample sent; {max(0, proof.withheld_samples)} are withheld until "
         f"more follow{_in_front(proof)}",
-        f"slots     {report.slots} of {SLOT_SAMPLES} samples, {report.lost} lost; round trip {1e3 * report.median_s:.2f} ms (median), "
-        f"{1e3 * report.slow_s:.2f} ms (95th percentile); opened in {report.opening_s:.2f} s",
+        f"slots     {report.slots} of {SLOT_SAMPLES} samples, {report.lost} lost; round trip {1e3 * report.median_s:.2f} ms "
+        f"(median), {1e3 * report.slow_s:.2f} ms (95th percentile); opened in {report.opening_s:.2f} s",
         *([f"step      branches were out of step; {', '.join(map(str, proof.realigned))} zeros more brought them into step"]
           if any(proof.realigned) else []),
         "",

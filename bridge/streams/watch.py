@@ -33,6 +33,8 @@ _DEVIATIONS = 5.0
 # Samples at the front of a slot that may be silent, and are then noise alone.
 _FRONT = 64
 _RATIO = 3.0
+# Of a slot's samples, about so many are compared with what was sent.
+_LOOKED_AT = 320
 
 
 class Watch:
@@ -53,6 +55,8 @@ class Watch:
         self._pattern = Pattern(devices, min(length, _LONGEST), _GAP, max(_GAP, late + _GAP), secrets.randbits(62))
         self._sequences = [self._pattern.sequence(k) for k in range(devices)]
         self.block = self._pattern.block(level)
+        self._shifts = [branch.lag_samples - proof.latency_samples for branch in proof.branches]
+        self._ridge = 1e-6 * np.eye(devices, dtype=np.complex64)
         self._spent = 0.0
         self._misfit = 0.0
         self._odd = (0.0, 0.0)
@@ -96,29 +100,28 @@ class Watch:
 
     def _is_sum(self, sent: Samples, received: Samples) -> bool:
         count = sent.shape[1]
-        front = sent[:, :_FRONT]
-        silent = front.shape[1] if not front.any() else int(front.any(axis=0).argmax())
+        occupied = sent[:, :_FRONT].any(axis=0)
+        silent = int(occupied.argmax()) if occupied.any() else len(occupied)
         if silent > 8:
             quiet = received[:, : silent // 2]
             self._noise_sum += float(np.vdot(quiet, quiet).real)
             self._noise_count += quiet.size
         n0 = self.n0 * self._level**2
-        rows = sent
-        shifts = [branch.lag_samples - self._proof.latency_samples for branch in self._proof.branches]
-        if any(shifts):
-            rows = np.zeros_like(sent)
-            for k, shift in enumerate(shifts):
-                if 0 <= shift < count:
-                    rows[k, shift:] = sent[k, : count - shift]
-                elif -count < shift < 0:
-                    rows[k, :shift] = sent[k, -shift:]
-        gram = rows @ rows.conj().T
-        inner = received @ rows.conj().T
+        # Some samples tell as much as all: what slipped is wrong everywhere.
+        first, stop = max(0, *self._shifts), count + min(0, *self._shifts)
+        step = max(1, count // _LOOKED_AT)
+        if stop - first < 2 * len(sent) * step:
+            return True
+        rows = np.stack([sent[k, first - shift : stop - shift : step] for k, shift in enumerate(self._shifts)])
+        received = np.ascontiguousarray(received[:, first:stop:step])
+        turned = rows.conj().T
+        gram = rows @ turned
+        inner = received @ turned
         power = float(np.vdot(received, received).real)
         scale = float(gram.real.trace())
         if scale <= 0 or power <= 0:
             return True
-        solved = np.linalg.solve(gram.conj() + 1e-6 * scale * np.eye(len(gram), dtype=np.complex64), inner.T)
+        solved = np.linalg.solve(gram.conj() + np.float32(scale) * self._ridge, inner.T)
         explained = float((inner.T.conj() * solved).real.sum())
         size = received.size
         rest = max(0.0, power - explained - n0 * size)

@@ -159,6 +159,9 @@ class StreamExchange:
         self.ledger.slots += 1
         try:
             self._queue(slot, label)
+            for port in self._senders:
+                port.service()
+            self._watch.expect(slot[:, lead : lead + count])
             out = np.empty((len(self._receivers), count + proof), np.complex64)
             self._gather(list(out), first, first + count + proof, until)
             self._refuse_excess()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,10 @@ class Watch:
         self.block = self._pattern.block(level)
         self._shifts = [branch.lag_samples - proof.latency_samples for branch in proof.branches]
         self._ridge = 1e-6 * np.eye(devices, dtype=np.complex64)
+        self._silent, self._scale = 0, 0.0
+        self._seen = slice(0)
+        self._turned: Samples = self._ridge
+        self._inverse: npt.NDArray[Any] = self._ridge
         self._spent = 0.0
         self._misfit = 0.0
         self._odd = (0.0, 0.0)
@@ -98,31 +103,39 @@ class Watch:
                 return False
         return True
 
-    def _is_sum(self, sent: Samples, received: Samples) -> bool:
+    def expect(self, sent: Samples) -> None:
+        """Prepare for what comes back of a slot [K, N], while it is under way."""
+        occupied = np.asarray(sent[:, :_FRONT].any(axis=0), np.bool_)
+        self._silent = int(occupied.argmax()) if occupied.any() else occupied.size
         count = sent.shape[1]
-        occupied = sent[:, :_FRONT].any(axis=0)
-        silent = int(occupied.argmax()) if occupied.any() else len(occupied)
-        if silent > 8:
-            quiet = received[:, : silent // 2]
-            self._noise_sum += float(np.vdot(quiet, quiet).real)
-            self._noise_count += quiet.size
-        n0 = self.n0 * self._level**2
         # Some samples tell as much as all: what slipped is wrong everywhere.
         first, stop = max(0, *self._shifts), count + min(0, *self._shifts)
         step = max(1, count // _LOOKED_AT)
+        self._seen = slice(first, stop, step)
+        self._scale = 0.0
         if stop - first < 2 * len(sent) * step:
-            return True
+            return
         rows = np.stack([sent[k, first - shift : stop - shift : step] for k, shift in enumerate(self._shifts)])
-        received = np.ascontiguousarray(received[:, first:stop:step])
-        turned = rows.conj().T
-        gram = rows @ turned
-        inner = received @ turned
-        power = float(np.vdot(received, received).real)
-        scale = float(gram.real.trace())
-        if scale <= 0 or power <= 0:
+        self._turned = rows.conj().T
+        gram = rows @ self._turned
+        self._scale = float(gram.real.trace())
+        if self._scale > 0:
+            self._inverse = np.linalg.inv(gram + np.float32(self._scale) * self._ridge)
+
+    def _is_sum(self, sent: Samples, received: Samples) -> bool:
+        if self._silent > 8:
+            quiet = received[:, : self._silent // 2]
+            self._noise_sum += float(np.vdot(quiet, quiet).real)
+            self._noise_count += quiet.size
+        if self._scale <= 0:
             return True
-        solved = np.linalg.solve(gram.conj() + np.float32(scale) * self._ridge, inner.T)
-        explained = float((inner.T.conj() * solved).real.sum())
+        n0 = self.n0 * self._level**2
+        received = np.ascontiguousarray(received[:, self._seen])
+        inner = received @ self._turned
+        power = float(np.vdot(received, received).real)
+        if power <= 0:
+            return True
+        explained = float(np.vdot(inner, inner @ self._inverse).real)
         size = received.size
         rest = max(0.0, power - explained - n0 * size)
         share = rest / power

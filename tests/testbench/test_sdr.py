@@ -16,6 +16,7 @@ from testbench.errors import ScenarioError, TestbenchError
 from testbench.flowgraphs.monitor import constellation_text, report, spectrum_text
 from testbench.flowgraphs.timetable import Timetable
 from testbench.flowgraphs.uplink import HALF, kernel, numbers
+from testbench.run_folder import RunFolder
 from testbench.scenario import load
 from testbench.sdr import gnuradio
 from testbench.sdr.command import sdr
@@ -117,6 +118,16 @@ def test_the_probe_tells_what_the_path_does_and_a_section_that_fits(tmp_path):
 def test_a_scenario_without_a_path_has_nothing_to_probe():
     with pytest.raises(TestbenchError, match="no signal path to probe"):
         probe(load("demo"))
+
+
+def test_a_run_is_resumed_with_another_patience_but_not_with_another_path(tmp_path, monkeypatch):
+    paths = ['stream.send=["tcp://127.0.0.1:5501"]', 'stream.receive=["tcp://127.0.0.1:5600"]', "federation.devices=1"]
+    folder = RunFolder(tmp_path)
+    folder.scenario.write_text(load("demo", paths).to_toml())
+    monkeypatch.setattr(RunFolder, "_has_sent", lambda self: True)
+    folder.prepare(load("demo", [*paths, "stream.deadline_s=4", "stream.withheld_samples=16"]), True)
+    with pytest.raises(TestbenchError, match=r"was started with stream\.level"):
+        folder.prepare(load("demo", [*paths, "stream.level=0.5"]), True)
 
 
 def test_without_gnu_radio_one_sentence_says_what_to_install(monkeypatch):

@@ -75,6 +75,11 @@ class Part:
         except StreamError as error:
             raise self._error(f"round {round_index}: {error}") from None
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """What was measured of the stream as it is now: see :attr:`bridge.streams.session.StreamSession.measured`."""
+        return self.session.measured
+
     def close(self) -> None:
         """Stop the flowgraph and close the sockets; also done when the link is dropped."""
         self.session.close()

@@ -123,7 +123,9 @@ class WaveformCarrier:
         ``n0_measured``, the noise in the guards; of coherent schemes, by their preamble, ``phase_rad``, the common phase that
         was removed (0 where none stood out), ``level_db``, the power at which the preamble arrived over that which channel and
         precoders promise, and ``snr_measured_db``, which stands beside ``snr_max_db``: level over noise; where noise is
-        fresh, ``transmissions``, how often the round was handed to the air.
+        fresh, ``transmissions``, how often the round was handed to the air. An air that measures its path (``measured``:
+        name -> number) adds what it says; with a measured noise power ``stream_n0``, also ``stream_power``, the received power
+        less that noise and not the configured one.
         """
         rounds, devices, scalars, resources = prepared.coefficients.shape
         antennas = sounded.shape[1]
@@ -143,6 +145,9 @@ class WaveformCarrier:
             if samples is None:
                 missed[i] = True
                 continue
+            measured = getattr(self._air, "measured", {})
+            for name, value in measured.items():
+                found.setdefault(name, np.full(rounds, np.nan))[i] = value
             reception = receive(layout, samples, n0)
             found["preamble_metric"][i] = reception.metric
             missed[i] = not reception.found
@@ -156,6 +161,9 @@ class WaveformCarrier:
             noisy[i] = reception.statistics * np.complex64(np.exp(-1j * turn)) if turn else reception.statistics
             vector = None if prepared.vector is None else prepared.vector[i : i + 1]
             power[i] = _unbiased_power(noisy[i], vector, n0)
+            if "stream_n0" in measured:
+                unbiased = _unbiased_power(noisy[i], vector, measured["stream_n0"])
+                found.setdefault("stream_power", np.full(rounds, np.nan))[i] = unbiased
         return Carried(noisy, power, missed, found if self.keyed else {**found, "transmissions": sent})
 
     def _measured(

@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 from learning.journal import Journal
 from testbench.errors import RunFolderError
 from testbench.scenario import Scenario, build, load
+from testbench.sdr.settings import UNCOMPUTED
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ class RunFolder:
                     data.pop(section)
                 for setting in ("strict", "ledger", "ledger_epsilon"):
                     data["privacy"].pop(setting, None)
+                for setting in UNCOMPUTED:
+                    data["stream"].pop(setting, None)
                 data["federation"].pop("rounds")  # a run may be made longer
             if before != now:
                 raise RunFolderError(

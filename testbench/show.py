@@ -33,6 +33,7 @@ def show_result(console: Console, result: RunResult) -> None:
         f"{f', {beyond} estimates beyond the clip' if (beyond := summary.get('estimates_beyond_clip')) else ''}",
         *measured_lines(summary),
         f"uplink    {uses(summary)} a round for all {summary['devices']} devices",
+        *stream_lines(summary),
         *privacy_lines(summary),
         f"cost      {summary['wall_s']:.0f} s{_since(summary['resumed_from_round'])}, {summary['peak_rss_mib'] or 0:.0f} MiB",
         f"weights   sha256 {summary['weights_sha256'][:16]}...; check with: pairzero replay {result.folder.path}",
@@ -53,11 +54,24 @@ def uses(summary: dict[str, Any]) -> str:
 
 def measured_lines(summary: dict[str, Any]) -> list[str]:
     """SNR and N0 as the waveform receiver measured them, beside the configured ones; nothing where it measured none."""
-    if summary.get("n0_measured") is None:
+    if summary.get("n0_measured") is None or summary.get("measured_n0") is not None:  # a stream says it below
         return []
     snr = summary.get("snr_measured_db")
     beside = "" if snr is None else f"SNR_max {snr:.1f} dB (configured: {_number(summary['snr_max_db'], 'dB')}), "
     return [f"measured  {beside}N0 {summary['n0_measured']:.3g} (configured: {summary['n0']:.3g})"]
+
+
+def stream_lines(summary: dict[str, Any]) -> list[str]:
+    """What was measured of a signal path, beside what the link was told; nothing where there was none."""
+    if summary.get("measured_n0") is None:
+        return []
+    return [
+        f"measured  N0 {summary['measured_n0']:.3g} (configured {summary['n0']:.3g}), SNR of a full-scale symbol "
+        f"{_number(summary['measured_snr_max_db'], 'dB')} (configured {_number(summary['snr_max_db'], 'dB')}), received SNR "
+        f"{_number(summary['measured_received_snr_db'], 'dB')}",
+        f"stream    latency {summary['stream_latency_samples']:g} samples, withheld {summary['stream_withheld_samples']:g}, "
+        f"branches apart by {summary['stream_step_samples']:g}",
+    ]
 
 
 def privacy_lines(summary: dict[str, Any]) -> list[str]:

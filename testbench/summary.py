@@ -89,6 +89,12 @@ class LinkTotals:
         values = values[np.isfinite(values)]
         return float(values.mean()) if values.size else None
 
+    def last(self, name: str) -> float | None:
+        """A diagnostic of the last round that has it."""
+        values = self.columns.get(name, np.array([]))
+        values = values[np.isfinite(values)]
+        return float(values[-1]) if values.size else None
+
     def count(self, name: str) -> int:
         """Sum of a diagnostic that counts something; 0 where no round has it."""
         return int(np.nansum(self.columns.get(name, np.zeros(1))))
@@ -121,6 +127,7 @@ def summarise(
     received_snr_db = None
     if power is not None and power > 0 and isinstance(n0, float):
         received_snr_db = 10.0 * math.log10(power / n0)
+    noise = totals.mean("stream_n0")
     return {
         "name": scenario.name,
         "seed": scenario.seed,
@@ -149,6 +156,10 @@ def summarise(
         "preamble_symbols_per_round": uses["preamble"],
         "guard_symbols_per_round": uses["guard"],
         "received_snr_db": received_snr_db,
+        "measured_n0": noise,
+        "measured_snr_max_db": _ratio_db(totals.mean("stream_gain"), noise),
+        "measured_received_snr_db": _ratio_db(totals.mean("stream_power"), noise),
+        **{name: totals.last(name) for name in ("stream_latency_samples", "stream_withheld_samples", "stream_step_samples")},
         "nmse_db": None if n0 is None else totals.nmse_db,
         "median_error_db": None if n0 is None else totals.median_error_db,
         "transmissions": totals.count("transmissions") if "transmissions" in totals.columns else None,
@@ -178,6 +189,10 @@ def summarise(
         "notes": notes,
         "versions": versions(),
     }
+
+
+def _ratio_db(power: float | None, noise: float | None) -> float | None:
+    return 10.0 * math.log10(power / noise) if power and noise and power > 0 and noise > 0 else None
 
 
 def _scores(evaluations: list[Evaluation], noise_free: list[Evaluation]) -> dict[str, Any]:

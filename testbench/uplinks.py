@@ -94,6 +94,9 @@ def open_uplink(scenario: Scenario, secret: RunSecret | None = None) -> Iterator
     stream = scenario.stream.resolved(scenario.link, scenario.seed) if scenario.stream.on else None
     server_pid = None
     told: dict[str, Any] = {"seed": scenario.seed, "timeout_s": config.timeout_s}
+    if stream is not None:
+        # Who asks before a flowgraph may have started asks twice, and gives up on a server that is only waiting for it.
+        told["timeout_s"] = max(config.timeout_s, stream.slowest_s)
     if secret is not None:
         told["nonce"] = secret.nonce
     with ExitStack() as stack:

@@ -45,10 +45,12 @@ class StreamConfig(BaseModel):
     level: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="factor on samples that leave, divided out of those that return"
     )
-    latency_samples: int = Field(
-        0, ge=-65536, le=1 << 24, description="by how many samples the flowgraph delays; negative where it is early"
+    latency_samples: Annotated[int, Field(ge=-65536, le=1 << 24)] | Literal["auto"] = Field(
+        "auto", description="by how many samples the flowgraph delays; negative where it is early; auto: measured"
     )
-    withheld_samples: int = Field(0, ge=0, le=1 << 24, description="samples that the flowgraph keeps until more follow")
+    withheld_samples: Annotated[int, Field(ge=0, le=1 << 24)] | Literal["auto"] = Field(
+        "auto", description="samples that the flowgraph keeps until more follow; auto: measured"
+    )
     deadline_s: Seconds = Field(1.0, description="a slot that has not returned by then is lost, and its flowgraph restarted")
     start_timeout_s: Seconds = Field(15.0, description="how long a flowgraph may take to return its first samples")
     give_up_after: int = Field(3, ge=1, le=1000, description="lost slots in a row after which the run stops with an error")
@@ -67,14 +69,26 @@ class StreamConfig(BaseModel):
             raise ValueError("send and receive go together; give both, or neither and a command")
         if self.command and not (self.send_bind and not self.receive_bind) and not self.send:
             raise ValueError("private addresses are bound where we send and connected where we receive; give send and receive")
-        for address in (*self.send, *self.receive):
-            checked_address(address, insecure=self.insecure)
+        for name, addresses, bound in (("send", self.send, self.send_bind), ("receive", self.receive, self.receive_bind)):
+            for address in addresses:
+                checked_address(_one_spelling(address, name, bound), insecure=self.insecure)
+        where = [_one_spelling(address, "", True) for address in (*self.send, *self.receive)]
+        for i, address in enumerate(where):
+            if address in where[:i]:
+                first = where.index(address)
+                a, b = (f"send[{n}]" if n < len(self.send) else f"receive[{n - len(self.send)}]" for n in (first, i))
+                raise ValueError(f"{a} and {b} are both {address}, and a stream would hear itself; give each its own")
         return self
 
     @property
     def on(self) -> bool:
         """Whether there is anything at the other end."""
         return bool(self.send or self.command)
+
+    @property
+    def slowest_s(self) -> float:
+        """How long one slot may take at most: a start, a slot and a proof after it, and a second to spare."""
+        return self.start_timeout_s + 2 * self.deadline_s + 1.0
 
     @classmethod
     def load(cls, source: str) -> StreamConfig:
@@ -110,6 +124,24 @@ class StreamConfig(BaseModel):
             if first["type"] == "extra_forbidden":
                 message = f"there is no such setting; settings are {', '.join(cls.model_fields)}"
             raise StreamConfigError(f"{origin}: {where + ': ' if where else ''}{message}") from None
+
+
+def _one_spelling(address: str, name: str, bound: bool) -> str:
+    """The address, with this machine's names spelt alike. Raises ValueError for srsRAN's ``tcp://*:port``."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not address.startswith("tcp://"):
+        return address
+    if host == "*":
+        here = f"tcp://127.0.0.1:{port}"
+        raise ValueError(
+            f"{address} in {name} is srsRAN's spelling for every address of this machine; "
+            + (
+                f"write {here}, which a peer on this machine reaches"
+                if bound
+                else f"a socket that connects needs one: write {here}"
+            )
+        )
+    return f"tcp://127.0.0.1:{port}" if host == "localhost" else address
 
 
 def checked_address(address: str, *, insecure: bool) -> str:

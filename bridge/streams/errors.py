@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.errors import BridgeError
 
-__all__ = ["FlowgraphGone", "StreamBroken", "StreamConfigError", "StreamError", "StreamSilent"]
+__all__ = ["FlowgraphGone", "OutOfStep", "StreamBroken", "StreamConfigError", "StreamError", "StreamSilent"]
 
 
 class StreamError(BridgeError):
@@ -25,3 +25,7 @@ class StreamSilent(StreamError):
 
 class FlowgraphGone(StreamSilent):
     """The flowgraph's process has ended."""
+
+
+class OutOfStep(StreamError):
+    """Samples came back, but a branch is no longer where it was: what was summed does not belong together."""

@@ -5,6 +5,7 @@ A port never blocks: `service` does what can be done at once. Sockets belong to 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections import deque
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ LARGEST_BYTES = LARGEST_ITEMS * ITEM_BYTES + (1 << 20)  # with a header of tags
 SRSRAN_ITEMS = 614_400
 # Below this a copy is cheaper than keeping track of who still reads.
 _COPIED_BYTES = 1 << 17
+# How long an answer to the last question may take to leave.
+_FAREWELL_MS = 100
 # Messages taken from one socket before others have their turn.
 _TURN = 64
 
@@ -79,6 +82,8 @@ class SendPort:
         self._owed: int | None = None
         self.heard = config.kind != "pub_sub"  # whether somebody listens, as far as it can be known
         self.sent = 0  # samples handed to ZeroMQ
+        self.queued = 0  # samples taken, whether they left or not
+        self.asked = config.kind not in ("req_rep", "srsran")  # whether somebody asked, where samples leave when asked for
 
     @property
     def idle(self) -> bool:
@@ -95,6 +100,7 @@ class SendPort:
         limit = SRSRAN_ITEMS if self._kind == "srsran" else LARGEST_ITEMS
         self._pending.extend(samples[first : first + limit] for first in range(0, len(samples), limit))
         self._tags.extend(tags)
+        self.queued += len(samples)
 
     def service(self) -> bool:
         """Send what can be sent now. Returns whether anything moved."""
@@ -103,6 +109,20 @@ class SendPort:
         if self._kind == "pub_sub":
             return self._publish()
         return self._reply()
+
+    def close(self) -> None:
+        """Close the socket. Who waits for samples is told that there are none, and will ask whoever opens the address next.
+
+        A REQ socket whose question was answered by nobody never asks again.
+        """
+        linger_ms = 0
+        if self._kind in ("req_rep", "srsran"):
+            with contextlib.suppress(zmq.ZMQError):
+                if self._owed is None:
+                    self.socket.recv(zmq.NOBLOCK)
+                self.socket.send(encode_header(self.sent) if self._tagged else b"", zmq.NOBLOCK)
+                linger_ms = _FAREWELL_MS
+        self.socket.close(linger_ms)
 
     def _push(self) -> bool:
         moved = False
@@ -141,7 +161,7 @@ class SendPort:
             self._owed = (
                 struct.unpack_from("=I", request)[0] if len(request) >= 4 and self._kind == "req_rep" else LARGEST_ITEMS
             )
-            moved = True
+            moved = self.asked = True
         if self._pending:
             first = self._pending.popleft()
             part, rest = first[: self._owed], first[self._owed :]

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from bridge.endpoints import PrivateEndpoint
 from bridge.streams.config import WHERE_TO, StreamConfig
-from bridge.streams.errors import StreamConfigError, StreamError, StreamSilent
+from bridge.streams.errors import OutOfStep, StreamConfigError, StreamError, StreamSilent
 from bridge.streams.exchange import Ledger, StreamExchange
 from bridge.streams.flowgraph import Flowgraph
+from bridge.streams.opening import Proof
 
 __all__ = ["StreamSession"]
 
@@ -60,6 +61,7 @@ class StreamSession:
         self._devices = 0
         self._lost_in_a_row = 0
         self._answered = False
+        self._proof: Proof | None = None
         self.restarts = 0
         self.lost_slots = 0
         self._log = logging.getLogger("pairzero.stream")
@@ -71,6 +73,30 @@ class StreamSession:
         return None if self._opened.exchange is None else self._opened.exchange.ledger
 
     @property
+    def proof(self) -> Proof | None:
+        """What the last opening measured of each branch."""
+        return self._proof
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """What was measured of the stream as it is now, by name; empty before it was opened."""
+        return {} if self._opened.exchange is None else self._opened.exchange.measured
+
+    def open(self, devices: int) -> Proof:
+        """Open the stream and prove it, where that is not done; return what was measured.
+
+        Raises StreamError.
+        """
+        if self._opened.exchange is None or self._devices != devices:
+            try:
+                self._open(devices)
+            except BaseException:
+                self._close(at_once=True)
+                raise
+        assert self._proof is not None
+        return self._proof
+
+    @property
     def flowgraph(self) -> Flowgraph | None:
         """The flowgraph's process, if we started it and it is open."""
         return self._opened.flowgraph
@@ -78,7 +104,8 @@ class StreamSession:
     def slot(self, bursts: Samples, label: int = 0) -> Samples | None:
         """Send bursts [K, N] and return [M, N]; None where the slot is lost.
 
-        A flowgraph that has ended or hangs is noticed here, reported to the log, and restarted with the next slot.
+        A flowgraph that has ended or hangs, or whose branches are out of step, is noticed here, reported to the log, and
+        restarted with the next slot.
 
         Raises:
             StreamError: it cannot be started, `give_up_after` slots in a row were lost, or what returns is not the agreed
@@ -89,7 +116,7 @@ class StreamSession:
             if exchange is None or self._devices != len(bursts):
                 exchange = self._open(len(bursts))
             received = exchange.exchange(bursts, label)
-        except StreamSilent as error:
+        except (StreamSilent, OutOfStep) as error:
             words = self._last_words()
             self._close(at_once=True)
             if not self._answered:
@@ -131,7 +158,10 @@ class StreamSession:
         ended = (lambda: None) if opened.flowgraph is None else opened.flowgraph.ended
         opened.exchange = StreamExchange(config, send, receive, ended)
         self._devices = devices
-        opened.exchange.probe(max(0.1, until - time.monotonic()))
+        fresh = opened.flowgraph is not None
+        # A fresh one has the delays that it had; they are compared where it is another's, which runs on.
+        before = self._proof if self._proof is not None and len(self._proof.branches) == devices else None
+        self._proof = opened.exchange.probe(max(0.1, until - time.monotonic()), fresh=fresh, before=before)
         self._answered = True
         return opened.exchange
 

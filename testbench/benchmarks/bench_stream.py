@@ -78,7 +78,7 @@ def ours(samples: int, length: int) -> float:
     block = bursts(1, length)[0]
     out = np.empty(length, np.complex64)
     with private_ipc_endpoint() as address, zmq.Context(io_threads=2) as context:
-        config = StreamConfig(send=(address,), receive=(address,))
+        config = StreamConfig(send=(address,), receive=(f"{address}-back",))
         inlet, outlet = ReceivePort(context, config, address), SendPort(context, config, address)
         began = time.perf_counter()
         while inlet.received < samples:

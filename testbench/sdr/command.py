@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from testbench.commands._options import console
+from testbench.commands._options import ScenarioName, Sets, console
 
 sdr = typer.Typer(name="sdr", help="GNU Radio in the loop.", no_args_is_help=True)
 
@@ -32,6 +32,21 @@ def demo(
     from testbench.sdr.demo import sdr_demo
 
     sdr_demo(console(), out=out, rounds=rounds, overrides=sets or [], delay=delay, cfo=cfo, resume=resume)
+
+
+@sdr.command()
+def probe(
+    scenario: ScenarioName,
+    sets: Sets = None,
+    slots: Annotated[int, typer.Option("--slots", min=0, max=1_000_000, help="Empty slots to send after the patterns.")] = 100,
+) -> None:
+    """Measure a signal path: latency, gain, phase, carrier offset and noise of each device, and the [stream] that fits."""
+    from testbench.scenario import load
+    from testbench.sdr.probe import probe as measure
+    from testbench.sdr.probe import show_probe
+
+    loaded = load(scenario, sets or [])
+    show_probe(console(), loaded, measure(loaded, slots))
 
 
 @sdr.command()

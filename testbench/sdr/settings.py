@@ -8,7 +8,10 @@ from bridge.streams.config import StreamConfig
 from phy.config import LinkConfig
 from testbench.sdr.gnuradio import flowgraph_command
 
-__all__ = ["StreamSection"]
+__all__ = ["UNCOMPUTED", "StreamSection"]
+
+# Settings that say how long to wait and where to look, and change nothing of what is sent: a run may be resumed with others.
+UNCOMPUTED = ("deadline_s", "start_timeout_s", "give_up_after", "latency_samples", "withheld_samples")
 
 
 class StreamSection(StreamConfig):

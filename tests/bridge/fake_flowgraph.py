@@ -36,13 +36,14 @@ def main() -> None:
         threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     for turn in range(10**9):
         total = sum(np.frombuffer(source.recv(), np.complex64) for source in sources)
-        if turn == 0:  # the probe
-            if fault == "half":
-                total = total[::2]
-            if fault == "twice":
-                total = np.repeat(total, 2)
-            if fault == "mute":
-                continue
+        if fault == "half":
+            total = total[::2]
+        elif fault == "twice":
+            total = np.repeat(total, 2)
+        elif fault == "mute":
+            continue
+        elif turn == 0:  # the opening
+            pass
         elif fault == "cut":
             sink.send(total.tobytes()[:-7])
             continue

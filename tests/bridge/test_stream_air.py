@@ -12,7 +12,7 @@ import pytest
 
 from bridge.stream_air import STREAM_AIR, Part
 from bridge.streams.config import StreamConfig
-from bridge.streams.exchange import PROBE_SAMPLES
+from bridge.streams.opening import opening_samples
 from phy.ambiguity import BurstPulse
 from phy.burst.layout import BurstLayout
 from phy.burst.transmitter import modulate
@@ -95,7 +95,7 @@ def test_gnu_radio_and_the_emulated_air_agree_to_60_db(channel, tmp_path):
     air = Part(bare, draws, cached, propagation, stream)
     try:
         # An oscillator runs on between slots: where it stands at this slot's phase reference is known by counting.
-        turned = PROBE_SAMPLES + HALF + layout.reference_sample
+        turned = opening_samples(DEVICES) + HALF + layout.reference_sample
         start = offsets.phase_rad[0] - 2 * np.pi * offsets.frequency_hz[0] * turned / rate
         # A device's path delays its own carrier, and so does the reference's delay.
         received = air.transmit((sent * np.exp(1j * start)[:, None]).astype(np.complex64), 0, sounded, layout.reference_sample)

@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from testbench.errors import ScenarioError, TestbenchError
 from testbench.flowgraphs.monitor import constellation_text, report, spectrum_text
 from testbench.flowgraphs.timetable import Timetable
 from testbench.flowgraphs.uplink import HALF, kernel, numbers
+from testbench.run_folder import RunFolder
 from testbench.scenario import load
 from testbench.sdr import gnuradio
 from testbench.sdr.command import sdr
 from testbench.sdr.demo import sdr_demo, sdr_scenario
 from testbench.sdr.gnuradio import NoGnuRadio, gnuradio_python
+from testbench.sdr.probe import probe, section
 from tests.bridge.gnuradio_needed import needs_gnuradio
 
 
@@ -30,6 +33,10 @@ def test_a_language_model_is_fine_tuned_through_gnu_radio_and_nothing_is_left_ru
     summary = json.loads((out / "summary.json").read_text())
     assert summary["rounds"] == 6
     assert summary["lost_rounds"] == 0
+    assert summary["measured_n0"] == pytest.approx(summary["n0"], rel=0.2)
+    assert summary["measured_snr_max_db"] == pytest.approx(summary["snr_max_db"], abs=2.0)
+    assert summary["stream_latency_samples"] == HALF
+    assert summary["stream_withheld_samples"] == 0
     with sqlite3.connect(out / "journal.sqlite") as journal:
         assert journal.execute("select count(*) from rounds").fetchone() == (6,)
     said = capsys.readouterr().out
@@ -88,6 +95,39 @@ def test_a_stream_implies_its_air_and_survives_the_resolved_scenario(tmp_path):
     assert (scenario.link.burst.air, scenario.link.fidelity) == (STREAM_AIR, "waveform")
     (tmp_path / "again.toml").write_text(scenario.to_toml())
     assert load(tmp_path / "again.toml") == scenario
+
+
+@needs_gnuradio
+def test_the_probe_tells_what_the_path_does_and_a_section_that_fits(tmp_path):
+    words = ["stream.flowgraph=uplink", 'stream.arguments=["--delay=0,11","--cfo=0,400","--noise-power=1e-4"]']
+    scenario = load("demo", [*words, "federation.devices=2", "stream.withheld_samples=77"])
+    report = probe(scenario, slots=20)
+    assert [branch.lag_samples for branch in report.proof.branches] == [0, 11]
+    assert [branch.cycles_per_sample * 1e6 for branch in report.proof.branches] == pytest.approx([0, 400], abs=3)
+    assert np.abs([branch.gain for branch in report.proof.branches]) == pytest.approx([1, 1], abs=0.02)
+    assert report.n0 == pytest.approx(1e-4, rel=0.1)
+    assert (report.lost, report.slots) == (0, 20)
+    found = tomllib.loads(section(scenario, report))["stream"]
+    assert (found["latency_samples"], found["withheld_samples"]) == (0, 0)
+    assert found["arguments"] == list(scenario.stream.arguments)
+    result = CliRunner().invoke(sdr, ["probe", "demo", "--slots=5", "--set=stream.flowgraph=uplink"])
+    assert result.exit_code == 0, result.exception
+    assert "withheld_samples = 0" in result.output
+
+
+def test_a_scenario_without_a_path_has_nothing_to_probe():
+    with pytest.raises(TestbenchError, match="no signal path to probe"):
+        probe(load("demo"))
+
+
+def test_a_run_is_resumed_with_another_patience_but_not_with_another_path(tmp_path, monkeypatch):
+    paths = ['stream.send=["tcp://127.0.0.1:5501"]', 'stream.receive=["tcp://127.0.0.1:5600"]', "federation.devices=1"]
+    folder = RunFolder(tmp_path)
+    folder.scenario.write_text(load("demo", paths).to_toml())
+    monkeypatch.setattr(RunFolder, "_has_sent", lambda self: True)
+    folder.prepare(load("demo", [*paths, "stream.deadline_s=4", "stream.withheld_samples=16"]), True)
+    with pytest.raises(TestbenchError, match=r"was started with stream\.level"):
+        folder.prepare(load("demo", [*paths, "stream.level=0.5"]), True)
 
 
 def test_without_gnu_radio_one_sentence_says_what_to_install(monkeypatch):

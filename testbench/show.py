@@ -65,11 +65,13 @@ def stream_lines(summary: dict[str, Any]) -> list[str]:
     """What was measured of a signal path, beside what the link was told; nothing where there was none."""
     if summary.get("measured_n0") is None:
         return []
+    withheld = summary["stream_withheld_samples"]
+    count = f"{withheld:g} withheld" if withheld >= 0 else f"{-withheld:g} more came back than went in"
     return [
         f"measured  N0 {summary['measured_n0']:.3g} (configured {summary['n0']:.3g}), SNR of a full-scale symbol "
         f"{_number(summary['measured_snr_max_db'], 'dB')} (configured {_number(summary['snr_max_db'], 'dB')}), received SNR "
         f"{_number(summary['measured_received_snr_db'], 'dB')}",
-        f"stream    latency {summary['stream_latency_samples']:g} samples, withheld {summary['stream_withheld_samples']:g}, "
+        f"stream    latency {summary['stream_latency_samples']:g} samples, {count}, "
         f"branches apart by {summary['stream_step_samples']:g}",
     ]
 

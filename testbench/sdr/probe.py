@@ -103,7 +103,7 @@ def section(scenario: Scenario, report: PathReport) -> str:
 
 def show_probe(console: Console, scenario: Scenario, report: PathReport) -> None:
     """Print the table of branches, what holds for all, and the section that fits."""
-    rate, addresses = scenario.link.burst.sample_rate_hz, scenario.stream.send
+    rate = scenario.link.burst.sample_rate_hz
     table = Table(box=None, pad_edge=False, title="what the path does to each device", title_justify="left")
     names = ("device", "antenna", "latency", "gain, dB", "phase, deg", "CFO, Hz", "spread", "SNR max, dB")
     for name in names:
@@ -111,9 +111,8 @@ def show_probe(console: Console, scenario: Scenario, report: PathReport) -> None
     for branch in report.proof.branches:
         power = abs(branch.gain) ** 2
         snr = f"{10 * np.log10(power / report.n0):.1f}" if report.n0 > 0 else "no noise"
-        device = f"{branch.device} {addresses[branch.device]}" if addresses else str(branch.device)
         table.add_row(
-            device,
+            str(branch.device),  # whose address is the one of its place in [stream] below
             str(branch.antenna),
             str(branch.lag_samples),
             f"{10 * np.log10(power):.2f}",

@@ -14,6 +14,7 @@ from learning.journal import Journal, JournalRow
 from learning.objective import Objective
 from learning.parameters import weights_sha256
 from phy.accounting import channel_uses
+from testbench.clip import beyond_clip
 from testbench.memory import peak_rss_mib
 from testbench.run_folder import Evaluation
 from testbench.scenario import Scenario
@@ -80,8 +81,8 @@ class LinkTotals:
         return 10.0 * math.log10(error / energy) if energy > 0 and error > 0 else None
 
     def beyond(self, limit: float) -> int:
-        """How many estimates lie outside [-limit, limit], where no true mean can be."""
-        return int((np.abs(self.estimate[np.isfinite(self.estimate)]) > limit).sum())
+        """How many estimates lie outside [-limit, limit], where no true mean can be; rounding aside."""
+        return int(beyond_clip(self.estimate[np.isfinite(self.estimate)], limit).sum())
 
     def mean(self, name: str) -> float | None:
         """Mean of a diagnostic over the rounds that have it."""

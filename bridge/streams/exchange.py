@@ -239,6 +239,10 @@ class StreamExchange:
         tapes = self._heard_until_quiet(until, None)
         return min(len(tape) for tape in tapes)
 
+    def settle(self) -> None:
+        """Count what still comes, until a flowgraph that runs has had the time for all of it."""
+        self._pause(_QUIET_S)
+
     def _heard_until_quiet(self, until: float, due: int | None) -> list[Samples]:
         tapes: list[list[Samples]] = [[] for _ in self._receivers]
         received = self.ledger.received
@@ -304,9 +308,9 @@ class StreamExchange:
     def _refuse_excess(self) -> None:
         for port, received in zip(self._receivers, self.ledger.received, strict=True):
             if received > self.ledger.sent + max(0, -self._withheld):
-                raise StreamBroken(
-                    f"{port.address}: {received} samples returned of {self.ledger.sent} sent; sample rates at both ends must "
-                    "match, and nobody else may send there"
+                raise OutOfStep(
+                    f"{port.address}: {received} samples returned of {self.ledger.sent} sent; a rest from before the opening "
+                    "came late, or sample rates at both ends do not match, or somebody else sends there"
                 )
 
     def _sleep(self, until: float, what: str, most_s: float = _WATCH_S) -> None:

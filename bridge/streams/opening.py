@@ -111,6 +111,8 @@ def opened(stream: StreamExchange, config: StreamConfig, until: float, *, fresh:
                 "the flowgraph held samples of an earlier run; its branches are in step again by %s zeros more",
                 ", ".join(map(str, realigned)),
             )
+    if not fresh and 0 < min(lags) > min(stream.ledger.received) - stream.ledger.sent:
+        stream.settle()  # samples of an earlier run that came in front push as many of ours out behind, perhaps only now
     withheld = _withheld(stream, config, until)
     latency = min(lags)
     stated = config.latency_samples

@@ -21,6 +21,7 @@ from phy.link import LinkResult
 from testbench.captures.airs import silent_air, waveform_link
 from testbench.captures.capture import Capture
 from testbench.captures.playback import Playback
+from testbench.clip import beyond_clip
 
 Floats = NDArray[np.float64]
 
@@ -58,7 +59,7 @@ def reasons(capture: Capture, layout: BurstLayout, result: LinkResult) -> list[s
 def doubts(capture: Capture, layout: BurstLayout, result: LinkResult) -> Iterator[str]:
     """One sentence for each thing that is not as assumed. Our own captures state what they are: they are asked little."""
     values = result.diagnostics
-    beyond = np.abs(result.estimates) > capture.config.clip
+    beyond = beyond_clip(result.estimates, capture.config.clip)
     if beyond.any():
         yield (
             f"{int(beyond.any(axis=1).sum())} of {len(beyond)} rounds have estimates beyond the clip {capture.config.clip:g}, "

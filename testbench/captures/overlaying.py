@@ -13,6 +13,7 @@ from phy.config import LinkConfig
 from phy.link import Link
 from testbench.captures.airs import refuse_private, waveform_link
 from testbench.captures.uplink import LinkUplink
+from testbench.clip import beyond_clip
 from testbench.errors import TestbenchError
 from testbench.runner import Watcher, prepare
 from testbench.scenario import Scenario
@@ -41,7 +42,7 @@ class Comparison:
 
     def beyond(self, estimates: NDArray[np.float64]) -> int:
         """How many estimates lie beyond the clip, where no mean of clipped scalars can be."""
-        return int((np.abs(estimates) > self.clip).sum())
+        return int(beyond_clip(estimates, self.clip).sum())
 
     def nmse_db(self, estimates: NDArray[np.float64]) -> float:
         """Mean square error over the mean square of the truth, rounds without an estimate left out; NaN where there is none."""

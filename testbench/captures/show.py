@@ -18,6 +18,7 @@ from testbench.captures.doubts import WHY, doubts, layout_of, reasons
 from testbench.captures.finding import Bursts
 from testbench.captures.overlaying import Comparison
 from testbench.captures.playback import exact
+from testbench.clip import beyond_clip
 from testbench.errors import TestbenchError
 
 Floats = NDArray[np.float64]
@@ -81,7 +82,7 @@ def show_replay(console: Console, capture: Capture, result: LinkResult, show: in
         cells += [_cell(values.get("preamble_metric", unknown)[i], 3), _cell(late[i], 2)]
         measured = (("frequency_hz", 1), ("phase_rad", 2), ("snr_measured_db", 1))
         cells += [_cell(values.get(name, unknown)[i], digits) for name, digits in measured]
-        beyond = bool((np.abs(result.estimates[i]) > capture.config.clip).any())
+        beyond = bool(beyond_clip(result.estimates[i], capture.config.clip).any())
         table.add_row(*cells, "beyond the clip" if beyond else {**WHY, "air": "lost by the air", "": ""}[why[i]])
     if show:
         console.print(table)

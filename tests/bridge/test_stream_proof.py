@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -37,8 +38,8 @@ class Adder:
         ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (*self.inlets, self.outlet)]
         self.send = tuple(f"tcp://127.0.0.1:{port}" for port in ports[:-1])
         self.receive = (f"tcp://127.0.0.1:{ports[-1]}",)
-        self.play, self.withheld = play, withheld
-        self.stop = threading.Event()
+        self.play, self.withheld, self.lazy = play, withheld, False
+        self.stop, self.frozen = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -53,6 +54,9 @@ class Adder:
         for inlet in self.inlets:
             poller.register(inlet, zmq.POLLIN)
         while not self.stop.is_set():
+            if self.frozen.wait(0):
+                self.stop.wait(0.005)
+                continue
             for socket, _ in poller.poll(10):
                 k = self.inlets.index(socket)
                 heard[k] = np.concatenate([heard[k], np.frombuffer(socket.recv(), np.complex64)])
@@ -144,6 +148,61 @@ def test_samples_of_an_earlier_run_in_one_branch_are_noticed_and_the_branches_br
                 assert np.abs(stream.slot(sent, number)[0] - sent.sum(axis=0)).max() < 1e-5
             assert stream.proof.realigned == (0, 100)
             assert "0, 100 zeros more" in caplog.text
+        finally:
+            stream.close()
+
+
+@pytest.mark.parametrize("lazy_s", [0.0, 0.1])
+def test_a_flowgraph_that_freezes_costs_slots_and_neither_the_run_nor_a_wrong_sum(lazy_s):
+    """What it held returns in front of what is sent after the stream was opened anew, in pieces, the last ones late."""
+    with Adder(2) as adder:
+        send = adder.outlet.send
+
+        def slowly(data: bytes) -> None:
+            half = len(data) // 16 * 8
+            for piece in (data[:half], data[half:]):
+                send(piece)
+                adder.stop.wait(lazy_s if adder.lazy else 0.0)
+
+        adder.outlet = _Outlet(adder.outlet, slowly)
+        stream = StreamSession(adder.config(give_up_after=5))
+        lost = 0
+        try:
+            for number in range(22):
+                thaw = None
+                if number % 10 == 5:
+                    adder.frozen.set()
+                    time.sleep(0.05)  # until it has noticed
+                    thaw = threading.Timer(0.7, adder.frozen.clear)
+                    thaw.start()
+                adder.lazy = number % 10 in (5, 6)  # when it is lost, and when the stream is opened anew
+                sent = bursts(2, 512, number)
+                received = stream.slot(sent, number)
+                lost += received is None
+                assert received is None or np.abs(received[0] - sent.sum(axis=0)).max() < 1e-5
+                if thaw is not None:
+                    assert received is None
+            assert lost >= 2
+        finally:
+            stream.close()
+
+
+def test_samples_that_nobody_sent_cost_the_slot_and_the_stream_starts_anew(caplog):
+    with Adder(2) as adder:
+        stream = StreamSession(adder.config())
+        send, lost = adder.outlet.send, []
+        try:
+            for number in range(6):
+                if number == 3:
+                    send(bursts(1, 104)[0].tobytes())
+                sent = bursts(2, 512, number)
+                received = stream.slot(sent, number)
+                if received is None:
+                    lost.append(number)
+                else:
+                    assert np.abs(received[0] - sent.sum(axis=0)).max() < 1e-5
+            assert lost == [3]
+            assert "slot 3 is lost" in caplog.text
         finally:
             stream.close()
 

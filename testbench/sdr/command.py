@@ -1,11 +1,14 @@
 """What ``pairzero sdr`` offers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from testbench.commands._options import ScenarioName, Sets, console
+
+if TYPE_CHECKING:
+    from testbench.sdr.endure import Endured
 
 sdr = typer.Typer(name="sdr", help="GNU Radio in the loop.", no_args_is_help=True)
 
@@ -47,6 +50,30 @@ def probe(
 
     loaded = load(scenario, sets or [])
     show_probe(console(), loaded, measure(loaded, slots))
+
+
+@sdr.command()
+def endure(
+    slots: Annotated[int, typer.Option("--slots", min=1, help="Slots to send.")] = 100_000,
+    faults: Annotated[int, typer.Option("--faults", min=0, help="How often the flowgraph is frozen, slowed or killed.")] = 100,
+    devices: Annotated[int, typer.Option("--devices", min=1, max=64, help="Streams into the flowgraph.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of samples and faults.")] = 0,
+) -> None:
+    """Freeze, slow and kill a flowgraph at random; exit code 1 where a slot returns as something else than was sent."""
+    from testbench.sdr.endure import endure as torment
+    from testbench.sdr.endure import show_endured
+
+    said = [0]
+
+    def tell(found: "Endured") -> None:
+        if (share := found.done * 20 // slots) > said[0] and share < 20:
+            said[0] = share
+            show_endured(console(), found)
+
+    found = torment(slots, faults, devices=devices, seed=seed, progress=tell)
+    show_endured(console(), found)
+    if found.wrong:
+        raise typer.Exit(1)
 
 
 @sdr.command()

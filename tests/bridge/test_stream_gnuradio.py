@@ -17,6 +17,7 @@ import zmq
 from bridge.streams.config import StreamConfig
 from bridge.streams.flowgraph import Flowgraph, clean_environment
 from bridge.streams.session import StreamSession
+from testbench.sdr.endure import endure
 from testbench.sdr.gnuradio import FLOWGRAPHS, flowgraph_command, gnuradio_python
 from tests.bridge.gnuradio_needed import needs_gnuradio
 
@@ -240,3 +241,13 @@ def test_a_soapy_radio_without_a_clock_is_refused():
 
 def test_zeromq_is_new_enough():
     assert zmq.zmq_version_info() >= (4, 3, 3)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_flowgraph_that_is_frozen_slowed_and_killed_at_random_returns_no_wrong_sum(seed):
+    """The short form of ``pairzero sdr endure``."""
+    found = endure(1500, 6, devices=3, seed=seed)
+    assert found.wrong == []
+    assert found.right + found.lost == 1500
+    assert sum(found.faults.values()) >= 3
+    assert found.lost <= 3 * sum(found.faults.values())

@@ -94,7 +94,9 @@ def section(scenario: Scenario, report: PathReport) -> str:
         if name in ("latency_samples", "withheld_samples", "deadline_s") or value == type(stream).model_fields[name].default:
             continue
         lines.append(f"{name} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
-    lines.append(f"latency_samples = {report.proof.latency_samples}")
+    # What came in front may be of an earlier run, and then is none of the path's latency.
+    latency = report.proof.latency_samples if report.proof.withheld_samples >= 0 else "auto"
+    lines.append(f"latency_samples = {json.dumps(latency)}")
     lines.append(f"withheld_samples = {max(0, report.proof.withheld_samples)}")
     deadline = max(stream.deadline_s if report.lost else 1.0, round(_DEADLINE_TIMES * report.slow_s, 1))
     lines.append(f"deadline_s = {min(60.0, deadline) if np.isfinite(deadline) else stream.deadline_s}")
